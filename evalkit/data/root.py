@@ -1,0 +1,44 @@
+"""A user's data folder in the official layout."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from evalkit.errors import InputError
+
+
+class DataRoot:
+    """Resolves official paths (``data/chartqa/...``) under a user's folder.
+
+    Args:
+        folder: the folder that holds the official ``data/`` content, or its parent.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        given = Path(folder)
+        if not given.is_dir():
+            raise InputError(f"data root {given} is not a folder: pass the folder that holds the official data/ content")
+        self.given = given
+        self.base = given / "data" if (given / "data").is_dir() else given
+
+    def resolve(self, path: str) -> Path:
+        """Return the place of an official path.
+
+        Raises:
+            InputError: the path would leave the data root.
+        """
+        parts = PurePosixPath(path).parts
+        if parts and parts[0] == ".":
+            parts = parts[1:]
+        if parts and parts[0] == "data":
+            parts = parts[1:]
+        if not parts or ".." in parts or PurePosixPath(path).is_absolute():
+            raise InputError(f"path {path!r} in a data file leaves the data root; paths there are relative, as data/...")
+        return self.base.joinpath(*parts)
+
+    def missing(self, paths: tuple[str, ...]) -> list[str]:
+        """Return those of the official paths that are no files here."""
+        return [path for path in paths if not self.resolve(path).is_file()]

@@ -1,0 +1,209 @@
+"""The records that flow through evalkit: frozen dataclasses and nothing else.
+
+files -> Sample -> Request (recipe applied) -> Response -> Score
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Literal
+
+
+class Outcome(str, Enum):
+    """What became of one sample; every sample has exactly one outcome and stays in ``n``."""
+
+    OK = "ok"
+    UNPARSED = "unparsed"
+    TRUNCATED = "truncated"
+    MEDIA_ERROR = "media_error"
+    MODEL_ERROR = "model_error"
+    MISSING = "missing"
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer to score (the sample counts wrong whatever the scorer does)."""
+        return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING)
+
+
+MediaKind = Literal["image", "row", "video", "frames", "gif"]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One image or video of a sample.
+
+    Attributes:
+        path: place in the official layout, POSIX, starting with ``data/``. For ``row`` it is
+            ``<tsv path>#<index>``: a base64 image in the ``image`` column of that row.
+        kind: ``image`` file, ``row`` of a TSV, ``video`` file, folder of ``frames`` or ``gif``.
+        start: first second of the part of a video that is asked about; None: its beginning.
+        end: last second of that part; None: its end.
+    """
+
+    path: str
+    kind: MediaKind = "image"
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question of a benchmark, as its files hold it, before any recipe.
+
+    Attributes:
+        id: unique in its task (the official id, or the 0-based line number).
+        question: the benchmark's own text of the question, options included.
+        media: images or videos in the order in which the prompt shows them.
+        references: gold answers; empty where labels are hidden. Strings, or boxes (x1, y1, x2, y2) in pixels.
+        group: samples with the same group share their media; the cluster of the bootstrap.
+        subset: sub-task or category, for the break-down of the score.
+        fields: what the scorer needs besides (options, image size, ...).
+    """
+
+    id: str
+    question: str
+    media: tuple[Media, ...]
+    references: tuple[Any, ...]
+    group: str
+    subset: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a model card asks a benchmark: every setting that can move a score, as data.
+
+    Attributes:
+        prompt: the user turn; ``{media}`` and ``{question}`` are filled in.
+        media_prompt: what ``{media}`` repeats for each image or frame; ``{i}`` is its 1-based number.
+        max_tiles: most tiles an image (or each frame) is cut into, thumbnail not counted.
+        thumbnail: whether the whole image is added as a last tile when there are several.
+        frames: frames sampled from a video; 0 for images.
+        frame_rule: ``segment_middle`` (InternVL) or ``even_step`` (VLMEvalKit), see media/video.py.
+        max_new_tokens: limit of the answer.
+        min_new_tokens: the end token is forbidden before this many tokens.
+    """
+
+    prompt: str
+    max_new_tokens: int
+    media_prompt: str = "<image>\n"
+    max_tiles: int = 1
+    thumbnail: bool = True
+    frames: int = 0
+    frame_rule: Literal["segment_middle", "even_step"] = "segment_middle"
+    min_new_tokens: int = 1
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One media item and how it is looked at; equal views have equal pixels.
+
+    Attributes:
+        media: the image or video.
+        tile_size: side of a tile in pixels (448 for InternVL2).
+        max_tiles: as in Recipe.
+        thumbnail: as in Recipe.
+        frames: as in Recipe.
+        frame_rule: as in Recipe.
+    """
+
+    media: Media
+    tile_size: int
+    max_tiles: int
+    thumbnail: bool
+    frames: int
+    frame_rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Greedy decoding limits of one request, in tokens."""
+
+    max_new_tokens: int
+    min_new_tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Exactly what a model is asked for one sample.
+
+    Attributes:
+        task: task name.
+        index: 0-based place of the sample in its task.
+        id: the sample's id.
+        prompt: the user turn, ``<image>`` where each image or frame goes.
+        views: the media behind the ``<image>`` markers, in order (a video fills several).
+        generation: decoding limits.
+    """
+
+    task: str
+    index: int
+    id: str
+    prompt: str
+    views: tuple[View, ...]
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A model's raw answer to one request.
+
+    Attributes:
+        id: the sample's id.
+        response: raw text, before anything parses it; empty on a failure.
+        outcome: ok, truncated, media_error, model_error or missing.
+        prompt_tokens: length of the prompt, image tokens included; None where unknown.
+        output_tokens: tokens generated, the end token not counted; None where unknown.
+        reason: one line on a failure.
+    """
+
+    id: str
+    response: str
+    outcome: Outcome = Outcome.OK
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A scorer's word on one answer.
+
+    Attributes:
+        value: the official scorer's value, 0..1, quirks included.
+        answer: the answer as parsed; None where nothing could be parsed.
+        fixed: the value with the named official defects mended; None: the same as ``value``.
+    """
+
+    value: float
+    answer: str | None
+    fixed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One line of scores.jsonl.
+
+    Attributes:
+        id: the sample's id.
+        value: contribution in 0..1 by the official scorer; None where the labels are hidden.
+        answer: the answer as parsed.
+        outcome: one of the six outcomes.
+        reason: why it failed or could not be parsed.
+        group: the sample's media group.
+        fixed: value with the official defects mended.
+        subset: the sample's subset.
+    """
+
+    id: str
+    value: float | None
+    answer: str | None
+    outcome: Outcome
+    reason: str
+    group: str
+    fixed: float | None
+    subset: str | None

@@ -1,0 +1,66 @@
+"""The contract of a benchmark plugin: a file that holds ``TASKS``, a tuple of Task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.data.root import DataRoot
+from evalkit.records import Recipe, Sample, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSource:
+    """Where a task's samples lie on the Hugging Face Hub.
+
+    Attributes:
+        repo: dataset repository.
+        config: configuration name, or None.
+        split: split name.
+        write: writes the rows in the official layout under a data root; returns how many it wrote.
+    """
+
+    repo: str
+    split: str
+    write: Callable[[Iterable[Mapping[str, Any]], DataRoot], int]
+    config: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One split of a benchmark: where its samples are and how answers are scored.
+
+    A task knows no model: prompts, tiles and token limits come from a card's recipe, or from ``recipe``
+    for a benchmark that no card lists.
+
+    Attributes:
+        name: as users type it.
+        metric: the field's name of the metric.
+        expected_n: official number of samples.
+        files: annotation files in the official layout (paths start with ``data/``); all are needed
+            unless ``parts`` is set.
+        load: reads the samples, in the file's order.
+        score: judges one answer.
+        labelled: False where the gold answers are hidden.
+        parts: whether the samples of each file can be scored when other files are absent.
+        unit: samples with the same unit count as one question, right only if all are right.
+        defects: names of the official scorer's defects that ``Verdict.fixed`` mends.
+        recipe: used when the card has none for this task.
+        hub: the same samples on the Hub.
+        get: how a user gets the data, one line.
+    """
+
+    name: str
+    metric: str
+    expected_n: int
+    files: tuple[str, ...]
+    load: Callable[[DataRoot], Iterable[Sample]]
+    score: Callable[[Sample, str], Verdict]
+    labelled: bool = True
+    parts: bool = False
+    unit: Callable[[Sample], str] | None = None
+    defects: tuple[str, ...] = field(default=())
+    recipe: Recipe | None = None
+    hub: HubSource | None = None
+    get: str = ""
