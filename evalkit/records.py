@@ -195,6 +195,7 @@ class Score:
         outcome: one of the six outcomes.
         reason: why it failed or could not be parsed.
         group: the sample's media group.
+        unit: the question this sample is a rotation of; None where the sample is the question.
         fixed: value with the official defects mended.
         subset: the sample's subset.
     """
@@ -205,5 +206,6 @@ class Score:
     outcome: Outcome
     reason: str
     group: str
+    unit: str | None
     fixed: float | None
     subset: str | None

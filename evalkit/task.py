@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
+from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
 from evalkit.records import Recipe, Sample, Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubSource:
-    """Where a task's samples lie on the Hugging Face Hub.
-
-    Attributes:
-        repo: dataset repository.
-        config: configuration name, or None.
-        split: split name.
-        write: writes the rows in the official layout under a data root; returns how many it wrote.
-    """
-
-    repo: str
-    split: str
-    write: Callable[[Iterable[Mapping[str, Any]], DataRoot], int]
-    config: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

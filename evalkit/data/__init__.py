@@ -1,0 +1,1 @@
+"""Annotation files, integrity checks and the Hub."""

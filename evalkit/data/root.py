@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
@@ -20,7 +21,9 @@ class DataRoot:
     def __init__(self, folder: str | Path) -> None:
         given = Path(folder)
         if not given.is_dir():
-            raise InputError(f"data root {given} is not a folder: pass the folder that holds the official data/ content")
+            raise InputError(
+                f"data root {given} is not a folder: pass the folder that holds the official data/ content"
+            )
         self.given = given
         self.base = given / "data" if (given / "data").is_dir() else given
 
@@ -36,9 +39,20 @@ class DataRoot:
         if parts and parts[0] == "data":
             parts = parts[1:]
         if not parts or ".." in parts or PurePosixPath(path).is_absolute():
-            raise InputError(f"path {path!r} in a data file leaves the data root; paths there are relative, as data/...")
+            raise InputError(
+                f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
+            )
         return self.base.joinpath(*parts)
 
     def missing(self, paths: tuple[str, ...]) -> list[str]:
         """Return those of the official paths that are no files here."""
         return [path for path in paths if not self.resolve(path).is_file()]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""Models that answer requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.errors import InputError
+
+if TYPE_CHECKING:
+    from evalkit.models.base import Model
+    from evalkit.models.internvl2.model import InternVL2Model
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTION = ("sdpa", "eager")
+
+
+def load_model(
+    path: str, device: str = "auto", dtype: str = "auto", attention: str = "sdpa", engine: str = "grouped"
+) -> InternVL2Model:
+    """Load an InternVL2 checkpoint.
+
+    Args:
+        path: a checkpoint folder in the official layout, or a Hub id.
+        device: ``auto`` (CUDA if there is one, else the CPU) or a torch device.
+        dtype: ``auto`` (bfloat16 on CUDA, float32 on the CPU) or a torch dtype's name.
+        attention: ``sdpa`` or ``eager``. The released config asks for flash attention; torch's SDPA takes its flash
+            kernels where the device has them, so no extra package is needed.
+        engine: ``grouped`` or ``reference`` (one question at a time).
+
+    Raises:
+        InputError: the checkpoint or the device cannot be used.
+    """
+    import torch
+
+    from evalkit.models.internvl2.config import first_line, resolve_checkpoint
+    from evalkit.models.internvl2.model import InternVL2Model
+
+    try:
+        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise InputError(f"device {device!r} cannot be used: {first_line(error)}") from error
+    if dtype == "auto":
+        dtype = "bfloat16" if place.type == "cuda" else "float32"
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+    return InternVL2Model(resolve_checkpoint(path), place, getattr(torch, dtype), attention, shared=engine == "grouped")
+
+
+def open_model(name: str, device: str, dtype: str, attention: str, engine: str) -> Model:
+    """Open what ``--model`` names: ``replay:FILE-or-RUN``, a checkpoint folder or a Hub id.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    if name.startswith("replay:"):
+        from evalkit.models.replay import ReplayModel
+
+        return ReplayModel(Path(name.removeprefix("replay:")))
+    return load_model(name, device, dtype, attention, engine)

@@ -1,0 +1,1 @@
+"""Inference: plan, queue, worker, run folder."""

@@ -1,0 +1,1 @@
+"""InternVL2: checkpoint, prompt, network, generation."""

@@ -1,0 +1,332 @@
+"""The command line: one thin function per command. Human text goes to stderr, data to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from evalkit.errors import EvalkitError, InputError
+
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a usage error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(InputError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _emit(content: Any) -> None:
+    print(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def tasks_command(args: argparse.Namespace) -> int:
+    """List every task and split."""
+    from evalkit.data.root import DataRoot
+    from evalkit.listing import describe_tasks, task_lines
+
+    root = DataRoot(args.data_root) if args.data_root else None
+    rows = describe_tasks(args.plugin, args.card, root)
+    if args.json:
+        _emit(rows)
+    else:
+        print("\n".join(task_lines(rows)))
+    return 0
+
+
+def show_command(args: argparse.Namespace) -> int:
+    """Show exactly what the model would be sent."""
+    from evalkit.data.root import DataRoot
+    from evalkit.listing import describe_requests, request_lines
+    from evalkit.run.job import build_jobs, report_gaps, select, tile_size_of
+
+    root = DataRoot(args.data_root)
+    selection = select(args.card, [args.task], args.plugin, root)
+    tile_size = tile_size_of(args.model, selection.card) if args.model else selection.card.tile_size
+    (job,) = build_jobs(selection, root, args.limit, tile_size)
+    shown = describe_requests(job, root, args.model)
+    if args.json:
+        _emit(shown)
+    else:
+        print("\n".join(request_lines(shown)))
+    return report_gaps({}, selection.missing, None)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Run inference and score, alone or as a rank of torchrun; a second start continues."""
+    from evalkit.run.job import RunOptions, execute
+    from evalkit.run.ranks import join
+
+    options = RunOptions(
+        model=args.model,
+        data_root=Path(args.data_root),
+        out=Path(args.out),
+        card=args.card,
+        tasks=args.tasks,
+        plugins=tuple(args.plugin),
+        limit=args.limit,
+        engine=args.engine,
+        dtype=args.dtype,
+        device=args.device,
+        attention=args.attention,
+    )
+    if args.dry_run:
+        from evalkit.run.estimate import estimate, estimate_lines
+
+        rows = estimate(options)
+        if args.json:
+            _emit(rows)
+        else:
+            print("\n".join(estimate_lines(rows)))
+        return 0
+    code = execute(options, join(), sys.argv)
+    if args.json and os.environ.get("RANK", "0") == "0":
+        print((options.out / "scores.json").read_text(encoding="utf-8"), end="")
+    return code
+
+
+def score_command(args: argparse.Namespace) -> int:
+    """Score recorded responses; no torch."""
+    from evalkit.rescore import score_foreign, score_run
+
+    if args.run:
+        if args.task or args.predictions:
+            raise InputError("score takes a run folder, or --task and --predictions, not both")
+        report = score_run(Path(args.run), args.data_root)
+    else:
+        if not (args.task and args.predictions and args.data_root):
+            raise InputError("score takes a run folder, or --task, --predictions and --data-root")
+        out = Path(args.out) if args.out else None
+        report = score_foreign(
+            args.task, Path(args.predictions), args.data_root, args.card, args.plugin, out, args.allow_missing
+        )
+    if args.json:
+        _emit(report.scores)
+    else:
+        print(report.text, end="")
+    return report.exit_code
+
+
+def table_command(args: argparse.Namespace) -> int:
+    """Print the card's tables, published columns beside ours."""
+    from evalkit.card import load_card
+    from evalkit.report.table import build, render
+    from evalkit.run.results import RunFolder
+
+    card = load_card(args.card)
+    print(render(build(card, [RunFolder(Path(run), card) for run in args.runs]), args.format), end="")
+    return 0
+
+
+def demo_command(args: argparse.Namespace) -> int:
+    """Write the embedded demo: data of all six benchmarks and a tiny checkpoint."""
+    from evalkit.demo import write_demo
+
+    paths = write_demo(Path(args.out))
+    print(f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint}  (random weights: its scores are noise)")
+    print(f"next: evalkit run --model {paths.checkpoint} --card internvl2 --data-root {paths.data_root} --out RUN")
+    return 0
+
+
+def data_check_command(args: argparse.Namespace) -> int:
+    """Check a data root against the official counts; say what is missing."""
+    from evalkit.integrity import check_lines, check_tasks
+    from evalkit.data.root import DataRoot
+    from evalkit.registry import choose, load_tasks
+
+    tasks = load_tasks(args.plugin)
+    chosen = choose(tasks, args.tasks or tasks)
+    rows = check_tasks(chosen, DataRoot(args.data_root))
+    if args.json:
+        _emit(rows)
+    else:
+        print("\n".join(check_lines(rows)))
+    return 0 if all(row["complete"] for row in rows) else 3
+
+
+def data_fetch_command(args: argparse.Namespace) -> int:
+    """Fetch a task from the Hub and write it in the official layout."""
+    from evalkit.data.hub import fetch
+    from evalkit.data.root import DataRoot
+    from evalkit.registry import choose, load_tasks
+
+    Path(args.data_root).mkdir(parents=True, exist_ok=True)
+    (task,) = choose(load_tasks(args.plugin), [args.task])
+    if task.hub is None:
+        raise InputError(f"task {task.name!r} has no copy of the same samples on the Hub; get it so: {task.get}")
+    _emit(fetch(task.name, task.hub, DataRoot(args.data_root), args.revision, args.source))
+    return 0
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], example: str, *, json_flag: bool = True
+) -> argparse.ArgumentParser:
+    about = (run.__doc__ or "").strip()
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run_command=run)
+    if json_flag:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a task plugin (repeatable)")
+
+
+def _card(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument("--card", default=default, help="a card's name or YAML file (default: internvl2)")
+
+
+def _data_root(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument(
+        "--data-root", required=required, metavar="D", help="the folder with the official data/ content, or its parent"
+    )
+
+
+def _limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_positive, metavar="N", help="the first N samples of each task")
+
+
+def _add_reading_commands(commands: Any) -> None:
+    parser = _command(commands, "tasks", tasks_command, "evalkit tasks --data-root D")
+    _data_root(parser, required=False)
+    _card(parser)
+    _plugin(parser)
+
+    parser = _command(commands, "show", show_command, "evalkit show chartqa_test_human --data-root D --limit 3")
+    parser.add_argument("task")
+    _data_root(parser)
+    _card(parser)
+    parser.add_argument("--model", metavar="M", help="also apply this checkpoint's prompt and count its tokens")
+    _limit(parser)
+    _plugin(parser)
+
+    data = commands.add_parser("data", help="Check or fetch benchmark data.", description="Check or fetch data.")
+    inner = data.add_subparsers(required=True, metavar="COMMAND")
+    parser = _command(inner, "check", data_check_command, "evalkit data check docvqa_val --data-root D")
+    parser.add_argument("tasks", nargs="*", metavar="TASK")
+    _data_root(parser)
+    _plugin(parser)
+    parser = _command(
+        inner, "fetch", data_fetch_command, "evalkit data fetch textvqa_val --data-root D", json_flag=False
+    )
+    parser.add_argument("task")
+    _data_root(parser)
+    parser.add_argument(
+        "--revision", help="commit of the dataset repository (default: that of an earlier fetch, else newest)"
+    )
+    parser.add_argument("--source", metavar="DIR", help="a local clone of the dataset repository")
+    _plugin(parser)
+
+
+def _add_run(commands: Any) -> None:
+    from evalkit.models import ATTENTION, DTYPES
+
+    example = "torchrun --nproc-per-node 8 -m evalkit run --model M --card internvl2 --data-root D --out RUN"
+    parser = _command(commands, "run", run_command, example)
+    parser.add_argument("--model", required=True, metavar="M", help="checkpoint folder, Hub id or replay:FILE-or-RUN")
+    _card(parser)
+    parser.add_argument(
+        "--tasks", type=_names, default=(), metavar="A,B", help="these tasks (default: the card's rows)"
+    )
+    _data_root(parser)
+    parser.add_argument("--out", required=True, metavar="RUN", help="run folder; one that is there is continued")
+    _limit(parser)
+    parser.add_argument("--engine", choices=("grouped", "reference"), default="grouped", help="default: grouped")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="auto: bfloat16 on CUDA, else float32")
+    parser.add_argument("--device", default="auto", help="auto: CUDA if there is one, else cpu")
+    parser.add_argument("--attention", choices=ATTENTION, default="sdpa", help="default: sdpa")
+    parser.add_argument("--dry-run", action="store_true", help="print samples, tiles, tokens and an estimate only")
+    _plugin(parser)
+
+
+def _add_score_commands(commands: Any) -> None:
+    parser = _command(commands, "score", score_command, "evalkit score --task docvqa_val --predictions F --data-root D")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder")
+    parser.add_argument("--task", help="score anyone's predictions for this task")
+    parser.add_argument("--predictions", metavar="F", help='JSONL with "id" and "response"')
+    _data_root(parser, required=False)
+    _card(parser)
+    parser.add_argument("--out", metavar="DIR", help="write scores.json, scores.jsonl and card.md there")
+    parser.add_argument("--allow-missing", action="store_true", help="count samples without a prediction wrong")
+    _plugin(parser)
+
+    parser = _command(commands, "table", table_command, "evalkit table RUN --format md", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    _card(parser, "internvl2")
+    parser.add_argument("--format", choices=("md", "csv", "json"), default="md", help="default: md")
+
+    parser = _command(commands, "demo", demo_command, "evalkit demo --out demo", json_flag=False)
+    parser.add_argument("--out", required=True, metavar="DIR")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    from evalkit import __version__
+
+    parser = _Parser(
+        prog="evalkit",
+        description="Reproduce the benchmark tables of the InternVL2-1B model card.",
+        epilog="example:\n  evalkit demo --out demo && evalkit tasks --data-root demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"evalkit {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_reading_commands(commands)
+    _add_run(commands)
+    _add_score_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done, 2 wrong input, 3 incomplete (130: interrupted).
+    """
+    args = build_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.run_command
+    try:
+        return command(args)
+    except EvalkitError as error:
+        print(f"evalkit: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:  # a folder that cannot be written, a full disk: the user's machine, not a bug
+        print(f"evalkit: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        return InputError.exit_code
+    except KeyboardInterrupt:
+        print("evalkit: interrupted; the same command continues the run", file=sys.stderr)
+        return INTERRUPTED
+
+
+def entry() -> NoReturn:
+    """Run the command line and leave."""
+    code = main()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,229 @@
+"""Readers of annotation files; every defect is one line that names the file and the line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.root import DataRoot
+from evalkit.errors import IncompleteError, InputError
+from evalkit.records import Media, Sample
+
+
+class Row:
+    """One JSON object and its place, with typed access to its keys.
+
+    Args:
+        data: the object.
+        where: ``file:line`` for error messages.
+        line: 0-based number of the record in its file.
+    """
+
+    def __init__(self, data: dict[str, Any], where: str, line: int) -> None:
+        self.data = data
+        self.where = where
+        self.line = line
+
+    def text(self, key: str) -> str:
+        """Return a string value.
+
+        Raises:
+            InputError: the key is absent or no string.
+        """
+        value = self._need(key)
+        if not isinstance(value, str):
+            raise InputError(f"{self.where}: {key!r} must be a string, not {_kind(value)}")
+        return value
+
+    def identity(self, key: str) -> str:
+        """Return an id, a string or an integer in the file, as a string."""
+        value = self._need(key)
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise InputError(f"{self.where}: {key!r} must be a string or an integer, not {_kind(value)}")
+        return str(value)
+
+    def number(self, key: str) -> float:
+        """Return a finite number."""
+        return self._number(self._need(key), key)
+
+    def optional_number(self, key: str) -> float | None:
+        """Return a finite number, or None where the key is absent or null."""
+        return None if self.data.get(key) is None else self.number(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a string or a list of strings as a tuple."""
+        value = self._need(key)
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+            raise InputError(f"{self.where}: {key!r} must be a string or a list of strings")
+        return tuple(values)
+
+    def box(self, key: str) -> tuple[float, float, float, float]:
+        """Return four finite numbers."""
+        value = self._need(key)
+        if not isinstance(value, list) or len(value) != 4:
+            raise InputError(f"{self.where}: {key!r} must be a list of four numbers")
+        x1, y1, x2, y2 = (self._number(item, key) for item in value)
+        return x1, y1, x2, y2
+
+    def _number(self, value: Any, key: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e15 or value != value:
+            raise InputError(f"{self.where}: {key!r} must be a finite number, not {_kind(value)}")
+        return float(value)
+
+    def _need(self, key: str) -> Any:
+        if key not in self.data:
+            raise InputError(
+                f"{self.where}: no key {key!r}; the record has {', '.join(map(repr, self.data)) or 'none'}"
+            )
+        return self.data[key]
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def open_text(path: Path, shown: str) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        IncompleteError: the file is absent.
+        InputError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise IncompleteError(f"data file {shown} is missing ({path})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse one JSON document.
+
+    Raises:
+        InputError: it is no JSON; the message starts with ``where``.
+    """
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError, ValueError) as error:
+        detail = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise InputError(f"{where}: not valid JSON ({detail})") from error
+
+
+def read_jsonl(path: Path, shown: str) -> Iterator[Row]:
+    """Yield the objects of a JSON Lines file; blank lines are passed over.
+
+    Raises:
+        IncompleteError: the file is absent.
+        InputError: a line is no JSON object.
+    """
+    for line, text in enumerate(open_text(path, shown).split("\n")):
+        if text.strip():
+            yield as_row(parse_json(text, f"{path}:{line + 1}"), f"{path}:{line + 1}", line)
+
+
+def as_row(value: Any, where: str, line: int) -> Row:
+    """Return a JSON object as a Row.
+
+    Raises:
+        InputError: the value is something else.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: must be a JSON object, not {_kind(value)}")
+    return Row(value, where, line)
+
+
+def read_json(path: Path, shown: str) -> Any:
+    """Return the content of a JSON file (errors as in ``read_jsonl``)."""
+    return parse_json(open_text(path, shown), str(path))
+
+
+def read_records(path: Path, shown: str, key: str | None = None) -> list[Row]:
+    """Return the objects of a JSON list, or of the list under ``key`` of a JSON object."""
+    content = read_json(path, shown)
+    if key is not None:
+        content = as_row(content, str(path), 0).data.get(key)
+    if not isinstance(content, list):
+        place = f"{key!r}" if key else "the file"
+        raise InputError(f"{path}: {place} must be a list of records")
+    return [as_row(item, f"{path}: record {line}", line) for line, item in enumerate(content)]
+
+
+def read_tsv(path: Path, shown: str) -> Iterator[Row]:
+    """Yield the rows of a tab-separated table without its ``image`` column.
+
+    Missing values follow pandas, as the official MMBench script does: a cell that is empty or holds ``NA``,
+    ``nan``, ``None`` ... is absent from the row.
+
+    Raises:
+        IncompleteError: the file is absent.
+        InputError: the table is malformed.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise IncompleteError(f"data file {shown} is missing ({path})")
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, usecols=lambda name: name != "image")
+    except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
+        raise InputError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
+    for line, cells in enumerate(table.to_dict("records")):
+        present = {str(key): value for key, value in cells.items() if isinstance(value, str)}
+        yield Row(present, f"{path}: row {line + 1}", line)
+
+
+def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]] | None = None) -> list[Sample]:
+    """Read the jsonl shape shared by the image question sets (protocol sheet, 6: common to 6.1-6.4 and 6.8).
+
+    Args:
+        root: the data root.
+        file: official path of the jsonl.
+        references: gold answers by id; None takes the line's ``answer``, or none where it has none.
+
+    Returns:
+        The samples; the id is ``question_id``, or the 0-based line number where the file has none.
+
+    Raises:
+        InputError: a malformed line, or an id without gold answers.
+    """
+    samples = []
+    for row in read_jsonl(root.resolve(file), file):
+        sample_id = row.identity("question_id") if "question_id" in row.data else str(row.line)
+        if references is not None:
+            if sample_id not in references:
+                raise InputError(f"{row.where}: question {sample_id} has no gold answer in the annotation file")
+            gold = references[sample_id]
+        else:
+            gold = row.texts("answer") if "answer" in row.data else ()
+        image = row.text("image")
+        samples.append(Sample(sample_id, row.text("question"), (Media(image),), gold, group=image))
+    return unique(samples, file)
+
+
+def unique(samples: Iterable[Sample], file: str) -> list[Sample]:
+    """Return the samples as a list.
+
+    Raises:
+        InputError: two samples have the same id.
+    """
+    seen: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.id in seen:
+            raise InputError(f"{file}: id {sample.id!r} occurs twice")
+        seen[sample.id] = sample
+    return list(seen.values())

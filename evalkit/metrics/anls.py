@@ -1,0 +1,34 @@
+"""ANLS: average normalised Levenshtein similarity of DocVQA and InfoVQA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+THRESHOLD = 0.5
+
+
+def anls(answer: str, references: Sequence[str], *, raw_length: bool = True) -> float:
+    """Return the similarity of an answer to its nearest reference, 0..1.
+
+    Source: the official InfographicVQA/DocVQA scorer (protocol sheet 6.1). Both strings are stripped, lowered and
+    their white space is folded; 1 - distance/length, the best reference counts, values under 0.5 become 0.
+
+    Args:
+        answer: the model's text.
+        references: gold answers; none gives 0.
+        raw_length: the official quirk: the length is that of the longer *un-normalised* string, after ``upper()``.
+            False takes the strings that were compared.
+    """
+    if not references:
+        return 0.0
+    value = 1.0 - min(_distance(answer, reference, raw_length) for reference in references)
+    return 0.0 if value < THRESHOLD else value
+
+
+def _distance(answer: str, reference: str, raw_length: bool) -> float:
+    texts = [" ".join(text.strip().lower().split()) for text in (reference, answer)]
+    measured = [reference.upper(), answer.upper()] if raw_length else texts
+    length = max(len(text) for text in measured)
+    return Levenshtein.distance(texts[0], texts[1]) / length if length else 0.0

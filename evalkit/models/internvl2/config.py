@@ -1,0 +1,144 @@
+"""Reads and checks ``config.json`` of an official InternVL2 checkpoint; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evalkit.errors import InputError
+
+MODEL_TYPE = "internvl_chat"
+
+
+class VisionConfig(BaseModel):
+    """The InternViT part of the config; names are the official ones."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    image_size: int = Field(gt=0)
+    patch_size: int = Field(gt=0)
+    num_channels: Literal[3] = 3
+    layer_norm_eps: float = 1e-6
+    hidden_act: str = "gelu"
+    norm_type: Literal["layer_norm", "rms_norm"] = "layer_norm"
+    qkv_bias: bool = True
+    qk_normalization: bool = False
+
+
+class LanguageConfig(BaseModel):
+    """The language model's part: the keys of ``Qwen2Config`` that shape the network."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_type: Literal["qwen2"]
+    vocab_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_key_value_heads: int = Field(gt=0)
+    max_position_embeddings: int = Field(gt=0)
+    hidden_act: str = "silu"
+    rms_norm_eps: float
+    rope_theta: float
+    rope_scaling: None = None
+    tie_word_embeddings: bool = False
+    use_sliding_window: Literal[False] = False
+
+
+class CheckpointConfig(BaseModel):
+    """What evalkit needs of an InternVL2 ``config.json``.
+
+    ``auto_map`` is never followed and ``_attn_implementation`` (the released file asks for flash attention) is ignored:
+    the network and its attention are chosen here.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_type: Literal["internvl_chat"]
+    template: Literal["Hermes-2"]
+    ps_version: Literal["v2"]
+    select_layer: Literal[-1]
+    downsample_ratio: Literal[0.5]
+    force_image_size: int | None = None
+    use_thumbnail: bool = True
+    vision_config: VisionConfig
+    llm_config: LanguageConfig
+    evalkit_note: str | None = None
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in pixels."""
+        return self.force_image_size or self.vision_config.image_size
+
+    @property
+    def tokens_per_tile(self) -> int:
+        """Image tokens of one tile: patches after the pixel shuffle (256 for 448 pixels)."""
+        return (self.tile_size // self.vision_config.patch_size // 2) ** 2
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """Return the folder of a checkpoint given as a folder or a Hub id.
+
+    Raises:
+        InputError: there is no such folder, or the Hub cannot give it.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(f"model {name!r} is neither a checkpoint folder nor a Hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
+    except (OSError, ValueError) as error:  # huggingface_hub's errors derive from these
+        raise InputError(
+            f"model {name!r} is no folder here and the Hub did not give it: {first_line(error)}"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def read_config(folder: Path) -> CheckpointConfig:
+    """Read and check a checkpoint's config.
+
+    Raises:
+        InputError: the file is absent or malformed, or describes another architecture; says which key and why.
+    """
+    path = folder / "config.json"
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); a checkpoint folder holds a config.json"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({first_line(error)})") from error
+    kind = content.get("model_type") if isinstance(content, dict) else None
+    if kind != MODEL_TYPE:
+        raise InputError(f"{path}: model_type is {kind!r}; evalkit reads checkpoints of model_type {MODEL_TYPE!r}")
+    try:
+        config = CheckpointConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: key {key!r}: {first['msg']} (it is {first['input']!r:.80})") from error
+    if config.tile_size != config.vision_config.image_size:
+        raise InputError(
+            f"{path}: force_image_size {config.tile_size} differs from vision_config.image_size "
+            f"{config.vision_config.image_size}; resized position embeddings are not supported"
+        )
+    if config.tile_size % (2 * config.vision_config.patch_size):
+        raise InputError(f"{path}: tile size {config.tile_size} is not a multiple of twice the patch size")
+    return config

@@ -1,0 +1,159 @@
+"""InternVL2's network from transformers' own modules, and the loading of official weights into it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import InternVLVisionConfig, InternVLVisionModel, Qwen2Config, Qwen2ForCausalLM
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
+
+from evalkit.errors import InputError
+from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig, first_line
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# Official vision tensor names -> transformers' InternVLVisionModel (attn.qkv is split into thirds below).
+_VISION_NAMES = (
+    (r"embeddings\.class_embedding$", "embeddings.cls_token"),
+    (r"embeddings\.position_embedding$", "embeddings.position_embeddings"),
+    (r"embeddings\.patch_embedding\.", "embeddings.patch_embeddings.projection."),
+    (r"encoder\.layers\.", "encoder.layer."),
+    (r"\.ls1$", ".lambda_1"),
+    (r"\.ls2$", ".lambda_2"),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.proj\.", ".attention.projection_layer."),
+    (r"\.attn\.([qk])_norm\.", r".attention.\1_norm."),
+)
+
+
+class InternVL2(nn.Module):
+    """Vision encoder, projector and language model under the official top-level names.
+
+    Args:
+        config: the checked checkpoint config.
+        attention: transformers' attention implementation, ``sdpa`` or ``eager``.
+    """
+
+    def __init__(self, config: CheckpointConfig, attention: str) -> None:
+        super().__init__()
+        llm = config.llm_config.model_dump(exclude={"model_type", "rope_scaling"})
+        self.vision_model = InternVLVisionModel(_vision_config(config.vision_config, attention))
+        width = 4 * config.vision_config.hidden_size
+        out = config.llm_config.hidden_size
+        self.mlp1 = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out), nn.GELU(), nn.Linear(out, out))
+        # Qwen2 has attention bias on q, k, v built in; rope_theta and untied embeddings come from the checkpoint.
+        self.language_model = Qwen2ForCausalLM(Qwen2Config(**llm, attn_implementation=attention))
+
+    @torch.inference_mode()
+    def image_features(self, pixel_values: Tensor, tile_batch: int = 16) -> Tensor:
+        """Encode tiles (protocol sheet 1.5).
+
+        Args:
+            pixel_values: normalised tiles, (tiles, 3, S, S).
+            tile_batch: tiles encoded at a time.
+
+        Returns:
+            (tiles, tokens per tile, language width).
+        """
+        return torch.cat([self._encode(chunk) for chunk in pixel_values.split(tile_batch)])
+
+    def _encode(self, pixel_values: Tensor) -> Tensor:
+        hidden = self.vision_model(pixel_values=pixel_values).last_hidden_state[:, 1:]
+        tiles, patches, width = hidden.shape
+        side = int(patches**0.5)
+        # Pixel shuffle v2: every 2x2 block of patches becomes one token of four times the width, row-major.
+        blocks = hidden.reshape(tiles, side, side // 2, 2 * width).permute(0, 2, 1, 3)
+        blocks = blocks.reshape(tiles, side // 2, side // 2, 4 * width).permute(0, 2, 1, 3)
+        projected: Tensor = self.mlp1(blocks.reshape(tiles, patches // 4, 4 * width))
+        return projected
+
+
+def normalise(tiles: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn uint8 tiles (tiles, S, S, 3) into normalised pixels (tiles, 3, S, S), in float32 before the final cast."""
+    pixels = tiles.permute(0, 3, 1, 2).to(torch.float32) / 255
+    mean, std = (torch.tensor(values, device=tiles.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return ((pixels - mean) / std).to(dtype).contiguous()
+
+
+def load_network(
+    folder: Path, config: CheckpointConfig, device: torch.device, dtype: torch.dtype, attention: str
+) -> InternVL2:
+    """Load the official safetensors of a checkpoint folder.
+
+    Raises:
+        InputError: no safetensors, or tensors that do not fit the config (names the first ones).
+    """
+    with torch.device("meta"):
+        network = InternVL2(config, attention)
+    state = {name: tensor.to(device, dtype) for name, tensor in _official_tensors(folder)}
+    _check_fit(folder, network, state)
+    network.load_state_dict(state, strict=True, assign=True)
+    # The rotary frequencies are no weights: made anew, and kept in float32 whatever the dtype.
+    with device:
+        network.language_model.model.rotary_emb = Qwen2RotaryEmbedding(config=network.language_model.config)
+    return network.eval().requires_grad_(False)
+
+
+def _check_fit(folder: Path, network: InternVL2, state: dict[str, Tensor]) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for what, names in (
+        ("lacks", sorted(wanted.keys() - given.keys())),
+        ("has unknown", sorted(given.keys() - wanted.keys())),
+        ("has misshapen", sorted(name for name in wanted.keys() & given.keys() if wanted[name] != given[name])),
+    ):
+        if names:
+            shown = ", ".join(f"{name} {given.get(name, wanted.get(name))}" for name in names[:3])
+            raise InputError(f"{folder}: the checkpoint {what} {len(names)} tensors for its config.json: {shown}")
+
+
+def _vision_config(config: VisionConfig, attention: str) -> InternVLVisionConfig:
+    return InternVLVisionConfig(
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        image_size=[config.image_size, config.image_size],
+        patch_size=[config.patch_size, config.patch_size],
+        layer_norm_eps=config.layer_norm_eps,
+        hidden_act=config.hidden_act,
+        norm_type=config.norm_type,
+        attention_bias=config.qkv_bias,
+        use_qk_norm=config.qk_normalization,
+        use_mean_pooling=True,  # False would add a final LayerNorm that the official encoder lacks
+        attn_implementation=attention,
+    )
+
+
+def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        other = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights at all"
+        raise InputError(f"{folder}: no *.safetensors (it has {other}); convert the checkpoint with save_pretrained")
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
+                    yield from _translated(name, tensors.get_tensor(name))
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
+
+
+def _translated(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    if not name.startswith("vision_model."):
+        yield name, tensor
+        return
+    for pattern, replacement in _VISION_NAMES:
+        name = re.sub(pattern, replacement, name)
+    if ".attn.qkv." in name:
+        for part, third in zip("qkv", tensor.chunk(3), strict=True):
+            yield name.replace(".attn.qkv.", f".attention.{part}_proj."), third.contiguous()
+    else:
+        yield name, tensor

@@ -1,0 +1,47 @@
+"""Recorded responses as a model: ``replay:FILE-or-RUN``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import InputError
+from evalkit.models.base import Pixels
+from evalkit.records import Outcome, Request, Response
+from evalkit.run.store import read_predictions
+
+
+class ReplayModel:
+    """Answers from a predictions file (any task) or from the predictions of a run folder.
+
+    Args:
+        source: a predictions JSONL, or a run folder.
+
+    Raises:
+        InputError: neither is there.
+    """
+
+    needs_media = False
+
+    def __init__(self, source: Path) -> None:
+        if not source.exists():
+            raise InputError(f"replay: {source} is neither a predictions file nor a run folder")
+        self.source = source
+        files = sorted(source.glob("*/predictions.jsonl")) if source.is_dir() else [source]
+        if not files:
+            raise InputError(f"replay: run folder {source} holds no <task>/predictions.jsonl")
+        self.by_task = {file.parent.name if source.is_dir() else "": read_predictions(file) for file in files}
+        self.digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the source and its hash for run.json."""
+        return {"kind": "replay", "source": str(self.source), "settings": {"responses_sha256": self.digest}}
+
+    def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
+        """Yield the recorded responses; a sample without one is ``missing``."""
+        for request in requests:
+            recorded = self.by_task.get(request.task if self.source.is_dir() else "", {})
+            absent = Response(request.id, "", Outcome.MISSING, reason="no recorded response")
+            yield request, recorded.get(request.id, absent)

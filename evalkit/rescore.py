@@ -1,0 +1,129 @@
+"""Scores recorded responses: a run's, or anyone's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evalkit.data.root import DataRoot, file_sha256
+from evalkit.errors import IncompleteError, InputError
+from evalkit.run.job import build_jobs, listed, report_gaps, say, select
+from evalkit.run.plan import Job
+from evalkit.run.results import Answered, read_run, write_results
+from evalkit.run.settings import fingerprint, task_settings
+from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
+from evalkit.scoring import score_task
+
+
+class Report(NamedTuple):
+    """Result of a scoring: summaries by task, text for people, exit code."""
+
+    scores: dict[str, Any]
+    text: str
+    exit_code: int
+
+
+def score_run(out: Path, data_root: str | None) -> Report:
+    """Score a run folder again from its stored responses.
+
+    Args:
+        out: the run folder, finished or not.
+        data_root: where the data is now; None takes the run's.
+    """
+    record = read_run(out)
+    root = DataRoot(data_root or record["data_root"])
+    selection = select(record["card"], list(record["settings"]["tasks"]), record["plugins"], root)
+    jobs = build_jobs(selection, root, record["limit"], selection.card.tile_size)
+    answered = []
+    for job in jobs:
+        shards = out / job.task.name / "shards"
+        finished = out / job.task.name / "predictions.jsonl"
+        # The shards are the raw record; predictions.jsonl may be all that a user kept.
+        responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
+        answered.append(Answered(job.task, job.samples, responses))
+    text, scores = write_results(out, selection.card, answered)
+    return Report(scores, text, report_gaps(scores, selection.missing, out))
+
+
+def score_foreign(
+    task: str,
+    predictions: Path,
+    data_root: str,
+    card: str | None,
+    plugins: Sequence[str],
+    out: Path | None,
+    allow_missing: bool,
+) -> Report:
+    """Score anyone's predictions of one task.
+
+    Args:
+        task: task name.
+        predictions: JSONL with ``id`` and ``response``.
+        data_root: the data root.
+        card: the card for card.md.
+        plugins: further plugin files.
+        out: where to write a run folder with the scores; None writes nothing.
+        allow_missing: count samples without a prediction wrong instead of refusing.
+
+    Raises:
+        IncompleteError: samples without a prediction; names the first five.
+    """
+    root = DataRoot(data_root)
+    selection = select(card, [task], plugins, root)
+    (job,) = build_jobs(selection, root, None, selection.card.tile_size)
+    responses = read_predictions(predictions, (sample.id for sample in job.samples))
+    missing = [sample.id for sample in job.samples if sample.id not in responses]
+    if missing and not allow_missing:
+        raise IncompleteError(
+            f"{predictions}: {len(missing)} of {len(job.samples)} samples have no prediction: {listed(missing)}; "
+            "--allow-missing counts them wrong"
+        )
+    if missing:
+        say(f"{len(missing)} of {len(job.samples)} samples have no prediction and count wrong: {listed(missing)}")
+    if out is None:
+        scores = {task: score_task(job.task, job.samples, responses).summary}
+        text = _lines(scores)
+    else:
+        write_predictions(out / task, job.samples, responses)
+        _record(out, job, root, predictions, selection.card.name if card is None else card, plugins)
+        text, scores = write_results(out, selection.card, [Answered(job.task, job.samples, responses)])
+    code = 0 if allow_missing and not selection.missing else report_gaps(scores, selection.missing, out)
+    return Report(scores, text, code)
+
+
+def _record(out: Path, job: Job, root: DataRoot, predictions: Path, card: str, plugins: Sequence[str]) -> None:
+    """Write run.json, so that tables and a later scoring find what they need."""
+    record = read_run(out) if (out / "run.json").exists() else {}
+    if record.get("launches"):
+        raise InputError(f"{out} holds a run of evalkit; score foreign predictions into a folder of their own")
+    responses = record.get("settings", {}).get("model", {}).get("responses_sha256", {})
+    tasks = record.get("settings", {}).get("tasks", {})
+    settings = {
+        "model": {"responses_sha256": responses | {job.task.name: file_sha256(predictions)}},
+        "tasks": tasks | {job.task.name: task_settings(job, root, None)},
+    }
+    content = {
+        "model": {"name": str(predictions), "kind": "recorded"},
+        "card": card,
+        "plugins": list(plugins),
+        "data_root": str(root.given.resolve()),
+        "limit": None,
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "launches": [],
+    }
+    write_json(out / "run.json", content)
+
+
+def _lines(scores: dict[str, Any]) -> str:
+    """Return a line per task for people."""
+    lines = []
+    for name, summary in scores.items():
+        score = "no local labels" if summary["score"] is None else f"{summary['score']:.3f}"
+        ci = "" if summary["ci95"] is None else "  95% [{:.2f}, {:.2f}]".format(*summary["ci95"])
+        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.3f}"
+        other = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
+        whole = f"n {summary['n']} of {summary['expected_n']}"
+        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}  {whole}  ({other})\n")
+    return "".join(lines)

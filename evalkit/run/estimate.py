@@ -1,0 +1,104 @@
+"""``run --dry-run``: samples, tiles, tokens and an estimate of the time, without loading weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from evalkit.data.root import DataRoot
+from evalkit.errors import InputError
+from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
+from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
+from evalkit.models.internvl2.tokenizer import ChatTokenizer
+from evalkit.run.job import RunOptions, build_jobs, select
+from evalkit.run.plan import Job, layouts
+
+# Expected answer length in tokens where the limit is higher: single words, letters and boxes are what is asked for.
+USUAL_ANSWER = 12
+# Share of the measured matrix speed that a run reaches.
+EFFICIENCY = 0.5
+
+
+def estimate(options: RunOptions) -> list[dict[str, Any]]:
+    """Return a row per task, and a total row.
+
+    The time is that of one rank with every media group's tiles and prefix computed once, from the sizes in config.json
+    and a short matrix benchmark on the device.
+
+    Raises:
+        InputError: the model is no checkpoint.
+    """
+    if options.model.startswith("replay:"):
+        raise InputError("--dry-run plans a checkpoint; replay computes nothing")
+    folder = resolve_checkpoint(options.model)
+    config = read_config(folder)
+    root = DataRoot(options.data_root)
+    jobs = build_jobs(select(options.card, options.tasks, options.plugins, root), root, options.limit, config.tile_size)
+    tokenizer = ChatTokenizer(folder)
+    speed = _matrix_speed(options.device, options.dtype)
+    rows = [_row(job, root, config, tokenizer, speed) for job in jobs]
+    keys = ("samples", "media", "absent_media", "tiles", "prompt_tokens", "estimated_seconds")
+    rows.append({"task": "total", **{key: sum(row[key] for row in rows) for key in keys}})
+    return rows
+
+
+def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatTokenizer, speed: float) -> dict[str, Any]:
+    cut = layouts((view for request in job.requests for view in request.views), root)
+    per_tile = config.tokens_per_tile
+    prompt_tokens = suffix_tokens = 0
+    for request in job.requests:
+        found = [cut[view] for view in request.views]
+        images = sum(layout.images if layout else 1 for layout in found)
+        tiles = sum(layout.tiles * layout.images for layout in found if layout)
+        length = prompt_length(tokenizer, chat_prompt(request.prompt), images, tiles, per_tile)
+        prompt_tokens += length
+        suffix_tokens += length - tiles * per_tile + min(request.generation.max_new_tokens, USUAL_ANSWER)
+    tiles = sum(layout.tiles * layout.images for layout in cut.values() if layout)
+    vision, language = _parameters(config)
+    patches = (config.tile_size // config.vision_config.patch_size) ** 2
+    work = 2 * (tiles * patches * vision + (tiles * per_tile + suffix_tokens) * language)
+    return {
+        "task": job.task.name,
+        "samples": len(job.samples),
+        "media": len(cut),
+        "absent_media": sum(layout is None for layout in cut.values()),
+        "tiles": tiles,
+        "prompt_tokens": prompt_tokens,
+        "estimated_seconds": round(work / (speed * EFFICIENCY), 1),
+    }
+
+
+def _parameters(config: CheckpointConfig) -> tuple[int, int]:
+    """Return the weights that a patch and a token pass: matrices of the vision and of the language model."""
+    vit, llm = config.vision_config, config.llm_config
+    vision = vit.num_hidden_layers * (4 * vit.hidden_size**2 + 2 * vit.hidden_size * vit.intermediate_size)
+    kv = llm.hidden_size // llm.num_attention_heads * llm.num_key_value_heads
+    layer = 2 * llm.hidden_size**2 + 2 * llm.hidden_size * kv + 3 * llm.hidden_size * llm.intermediate_size
+    return vision, llm.num_hidden_layers * layer
+
+
+def _matrix_speed(device: str, dtype: str) -> float:
+    """Return floating-point operations per second of a matrix product in the dtype of the run."""
+    import torch
+
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if dtype == "auto":
+        dtype = "bfloat16" if place.startswith("cuda") else "float32"
+    matrix = torch.ones(1024, 1024, device=place, dtype=getattr(torch, dtype))
+    float((matrix @ matrix)[0, 0])
+    started, rounds = time.perf_counter(), 20
+    for _ in range(rounds):
+        product = matrix @ matrix
+    float(product[0, 0])  # waits for the device
+    return 2 * 1024**3 * rounds / (time.perf_counter() - started)
+
+
+def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the plan for reading."""
+    yield f"{'task':24} {'samples':>8} {'media':>7} {'absent':>7} {'tiles':>8} {'prompt tokens':>14} {'estimate, 1 rank':>17}"
+    for row in rows:
+        yield (
+            f"{row['task']:24} {row['samples']:8} {row['media']:7} {row['absent_media']:7} {row['tiles']:8} "
+            f"{row['prompt_tokens']:14} {row['estimated_seconds']:15.1f} s"
+        )

@@ -1,0 +1,143 @@
+"""Scores of a run folder: written from responses, read back for tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from evalkit.card import Card
+from evalkit.errors import InputError
+from evalkit.metrics.statistics import cluster_bootstrap, interval
+from evalkit.records import Outcome, Response, Sample, Score
+from evalkit.report.table import RowResult, build, render
+from evalkit.run.store import write_atomically, write_json, write_scores
+from evalkit.scoring import PERCENT, observations, score_task
+from evalkit.task import Task
+
+
+class Answered(NamedTuple):
+    """A task with its samples and the responses to them, by id."""
+
+    task: Task
+    samples: list[Sample]
+    responses: Mapping[str, Response]
+
+
+def write_results(out: Path, card: Card, answered: Sequence[Answered]) -> tuple[str, dict[str, Any]]:
+    """Score tasks and write scores.jsonl, scores.json and card.md; scores of other tasks in the folder stay.
+
+    Returns:
+        The card's tables in Markdown, and the summaries of these tasks.
+    """
+    fresh = {}
+    for task, samples, responses in answered:
+        scores = score_task(task, samples, responses)
+        write_scores(out / task.name, scores.lines)
+        fresh[task.name] = scores.summary
+    path = out / "scores.json"
+    write_json(path, (_read_json(path) if path.exists() else {}) | fresh)
+    text = render(build(card, [RunFolder(out, card)]), "md")
+    write_atomically(out / "card.md", text)
+    return text, fresh
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); is this a run folder?") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """Return run.json.
+
+    Raises:
+        InputError: it is absent or damaged.
+    """
+    record = _read_json(out / "run.json")
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        raise InputError(f"{out / 'run.json'}: not written by evalkit run")
+    return record
+
+
+class RunFolder:
+    """A run as the tables see it (``report.table.RunResult``).
+
+    Args:
+        out: the run folder.
+        card: the card whose model it is compared with.
+
+    Raises:
+        InputError: it holds no scores.
+    """
+
+    def __init__(self, out: Path, card: Card) -> None:
+        self._out = out
+        self._scores: dict[str, Any] = _read_json(out / "scores.json")
+        if not isinstance(self._scores, dict):
+            raise InputError(f"{out / 'scores.json'}: not written by evalkit")
+        model = read_run(out)["model"] if (out / "run.json").exists() else {}
+        self.label = f"{Path(str(model.get('name', out.name))).name} ({out.name})"
+        self.notes = tuple(_notes(model, card))
+
+    def row(self, tasks: Sequence[str]) -> RowResult | None:
+        """Return the plain mean of tasks with a joint interval; None where none of them was run."""
+        summaries = [self._scores[name] for name in tasks if name in self._scores]
+        if not summaries:
+            return None
+        missing = tuple(name for name in tasks if name not in self._scores)
+        whole = not missing and all(summary["score"] is not None for summary in summaries)
+        fixed = [
+            summary["score"] if summary["fixed_score"] is None else summary["fixed_score"] for summary in summaries
+        ]
+        return RowResult(
+            score=fmean([summary["score"] for summary in summaries]) if whole else None,
+            ci95=self._interval(tasks, summaries) if whole else None,
+            n=sum(summary["n"] for summary in summaries),
+            expected_n=sum(summary["expected_n"] for summary in summaries),
+            fixed=fmean(fixed) if whole else None,
+            missing_tasks=missing,
+            notes=tuple(_outcome_notes(tasks, self._scores)),
+        )
+
+    def _interval(self, tasks: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+        if len(tasks) == 1:
+            stored = summaries[0]["ci95"]
+            return None if stored is None else (stored[0], stored[1])
+        means = cluster_bootstrap([observations(self._lines(name)) for name in tasks])
+        low, high = interval(means.mean(axis=1))
+        return PERCENT * low, PERCENT * high
+
+    def _lines(self, task: str) -> list[Score]:
+        path = self._out / task / "scores.jsonl"
+        try:
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [Score(**record | {"outcome": Outcome(record["outcome"])}) for record in records]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
+
+
+def _notes(model: Mapping[str, Any], card: Card) -> list[str]:
+    notes = [str(model["note"])] if model.get("note") else []
+    own, published = model.get("parameters"), card.parameters()
+    if own and published and own != published:
+        notes.append(
+            f"the checkpoint has {own:,} parameters, {card.model} has {published:,}: "
+            "another model, whose scores the published ones do not predict"
+        )
+    return notes
+
+
+def _outcome_notes(tasks: Sequence[str], scores: Mapping[str, Any]) -> list[str]:
+    notes = []
+    for name in tasks:
+        counts = scores.get(name, {}).get("outcomes", {})
+        other = [f"{count} {kind}" for kind, count in counts.items() if count and kind != Outcome.OK.value]
+        if other:
+            notes.append(f"{name}: {', '.join(other)} of {scores[name]['n']}")
+    return notes

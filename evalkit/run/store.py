@@ -1,0 +1,155 @@
+"""The files of a run folder: shards that survive a crash, predictions, scores."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from evalkit.errors import InputError
+from evalkit.records import Outcome, Response, Sample, Score
+
+
+def response_line(response: Response) -> str:
+    """Return a response as one line of JSON."""
+    record = asdict(response) | {"outcome": response.outcome.value}
+    if not response.reason:
+        del record["reason"]
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _parse_response(text: str, where: str) -> Response:
+    try:
+        record: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not valid JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: must be an object with 'id' and 'response'")
+    for key in ("id", "response"):
+        if not isinstance(record.get(key), str):
+            raise InputError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
+    try:
+        outcome = Outcome(record.get("outcome", "ok"))
+    except ValueError as error:
+        raise InputError(f"{where}: 'outcome' must be one of {', '.join(item.value for item in Outcome)}") from error
+    counts = [
+        value if isinstance(value := record.get(f"{part}_tokens"), int) else None for part in ("prompt", "output")
+    ]
+    return Response(record["id"], record["response"], outcome, counts[0], counts[1], str(record.get("reason", "")))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_predictions(path: Path, known: Iterable[str] | None = None) -> dict[str, Response]:
+    """Return the responses of a predictions file by id.
+
+    Args:
+        path: JSONL with ``id`` and ``response``; further keys are ignored.
+        known: the task's ids; None accepts any.
+
+    Raises:
+        InputError: a line that is no such object, a duplicate or an unknown id, with its line number.
+    """
+    allowed = None if known is None else set(known)
+    responses: dict[str, Response] = {}
+    for number, text in enumerate(_lines(path), start=1):
+        if not text.strip():
+            continue
+        where = f"{path}:{number}"
+        response = _parse_response(text, where)
+        if response.id in responses:
+            raise InputError(f"{where}: id {response.id!r} occurs twice")
+        if allowed is not None and response.id not in allowed:
+            raise InputError(f"{where}: id {response.id!r} is not in the task's data")
+        responses[response.id] = response
+    return responses
+
+
+class ShardWriter:
+    """Appends responses to a file of one rank's own, each in the file the moment it exists.
+
+    Args:
+        path: the shard; a torn last line of an earlier crash is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.truncate(path, whole)
+        self._file = path.open("ab")
+
+    def append(self, response: Response) -> None:
+        """Write one response and hand it to the operating system."""
+        self._file.write((response_line(response) + "\n").encode())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, its content on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_shards(folder: Path) -> dict[str, Response]:
+    """Return the responses of all shards of a task by id.
+
+    A torn last line is no response. A sample that failed and was asked again has the answer of the later try.
+
+    Raises:
+        InputError: a line before the last one is damaged.
+    """
+    responses: dict[str, Response] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        *whole, _torn = _lines(path)
+        for number, text in enumerate(whole, start=1):
+            response = _parse_response(text, f"{path}:{number}")
+            earlier = responses.get(response.id)
+            if earlier is None or earlier.outcome.failed:
+                responses[response.id] = response
+    return responses
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON atomically."""
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mapping[str, Response]) -> None:
+    """Write ``predictions.jsonl``: one line per sample, in dataset order."""
+    absent = [Response(sample.id, "", Outcome.MISSING, reason="no response") for sample in samples]
+    lines = (response_line(responses.get(item.id, item)) + "\n" for item in absent)
+    write_atomically(folder / "predictions.jsonl", "".join(lines))
+
+
+def write_scores(folder: Path, lines: Sequence[Score]) -> None:
+    """Write ``scores.jsonl``: one line per sample, in dataset order."""
+    records = (asdict(line) | {"outcome": line.outcome.value} for line in lines)
+    write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))

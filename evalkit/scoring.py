@@ -1,0 +1,110 @@
+"""From responses to scores: every sample stays in ``n``, every failure is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from evalkit.errors import InputError
+from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
+from evalkit.records import Outcome, Response, Sample, Score, Verdict
+from evalkit.task import Task
+
+PERCENT = 100.0
+
+
+class TaskScores(NamedTuple):
+    """The summary of a task for scores.json, and its lines for scores.jsonl."""
+
+    summary: dict[str, Any]
+    lines: list[Score]
+
+
+def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Response]) -> TaskScores:
+    """Score one task.
+
+    Args:
+        task: the task.
+        samples: all its samples, in order.
+        responses: responses by id; a sample without one is ``missing``.
+
+    Raises:
+        InputError: some samples have gold answers and some have none.
+    """
+    scored = any(sample.references for sample in samples)
+    bare = next((sample for sample in samples if not sample.references), None)
+    if bare is not None and (scored or task.labelled):
+        raise InputError(f"task {task.name}: sample {bare.id!r} has no gold answer in the data file")
+    absent = Response("", "", Outcome.MISSING, reason="no response")
+    lines = [_score(task, sample, responses.get(sample.id, absent), scored) for sample in samples]
+    counts = Counter(line.outcome for line in lines)
+    summary: dict[str, Any] = {
+        "metric": task.metric,
+        "score": None,
+        "n": len(lines),
+        "expected_n": task.expected_n,
+        "ci95": None,
+        "outcomes": {outcome.value: counts[outcome] for outcome in Outcome},
+        "fixed_score": None,
+        "subsets": {},
+    }
+    if scored:
+        official = observations(lines)
+        summary["score"] = PERCENT * _mean(official)
+        summary["ci95"] = _interval(official)
+        if task.defects:
+            summary["fixed_score"] = PERCENT * _mean(observations(lines, fixed=True))
+        summary["subsets"] = _subsets(lines)
+    return TaskScores(summary, lines)
+
+
+def observations(lines: Sequence[Score], fixed: bool = False) -> list[Observation]:
+    """Return (media group, value) of each question; the rotations of a question are one, right only if all are."""
+    units: dict[tuple[str, bool], Observation] = {}
+    for line in lines:
+        value = (line.fixed if fixed else line.value) or 0.0
+        unit = (line.id, False) if line.unit is None else (line.unit, True)
+        units[unit] = (line.group, min(value, units[unit][1]) if unit in units else value)
+    return list(units.values())
+
+
+def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Score:
+    verdict = Verdict(0.0, None)
+    outcome, reason = response.outcome, response.reason
+    if not outcome.failed:
+        verdict = task.score(sample, response.response) if scored else Verdict(0.0, response.response.strip() or None)
+        if verdict.answer is None and outcome is Outcome.OK:
+            outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
+    fixed = verdict.value if verdict.fixed is None else verdict.fixed
+    return Score(
+        id=sample.id,
+        value=verdict.value if scored else None,
+        answer=verdict.answer,
+        outcome=outcome,
+        reason=reason,
+        group=sample.group,
+        unit=task.unit(sample) if task.unit else None,
+        fixed=fixed if scored else None,
+        subset=sample.subset,
+    )
+
+
+def _mean(pairs: Sequence[Observation]) -> float:
+    return fmean(value for _, value in pairs)
+
+
+def _interval(pairs: Sequence[Observation]) -> list[float] | None:
+    if len({cluster for cluster, _ in pairs}) < 2:
+        return None  # one cluster says nothing about the spread between clusters
+    low, high = interval(cluster_bootstrap([pairs])[:, 0])
+    return [PERCENT * low, PERCENT * high]
+
+
+def _subsets(lines: Sequence[Score]) -> dict[str, dict[str, float | int]]:
+    parts: dict[str, list[Score]] = {}
+    for line in lines:
+        if line.subset is not None:
+            parts.setdefault(line.subset, []).append(line)
+    return {name: {"score": PERCENT * _mean(observations(part)), "n": len(part)} for name, part in parts.items()}

@@ -1,0 +1,75 @@
+"""MMBench dev and test, English and Chinese, and CCBench dev: circular multiple choice.
+
+Official data: TSV files with the images inside (protocol sheet 6.11-6.13). Each question is asked once per rotation of
+its options, rotation k at index + k*1,000,000, and counts as right only if all its rotations are. The official script
+takes a first letter for the choice ("Answer: B" is read as A); ``fixed`` reads the answer carefully.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from evalkit.data.hub import write_tsv
+from evalkit.data.readers import read_tsv, unique
+from evalkit.data.root import DataRoot
+from evalkit.errors import InputError
+from evalkit.metrics.choice import careful_choice, first_letter_choice
+from evalkit.records import Media, Sample, Verdict
+from evalkit.task import HubSource, Task
+
+ROTATION = 1_000_000
+GET = "the TSV from download.openmmlab.com, see the InternVL evaluation guide (mmbench)"
+
+
+def load(root: DataRoot, *, file: str) -> list[Sample]:
+    """Read the rows of one file; hints and options that pandas reads as missing are left out, as officially."""
+    samples = []
+    for row in read_tsv(root.resolve(file), file):
+        index = row.identity("index")
+        if not index.isdecimal():
+            raise InputError(f"{row.where}: 'index' must be a number, not {index!r}")
+        options = {letter: row.text(letter) for letter in "ABCDE" if letter in row.data}
+        hint = row.data["hint"] + "\n" if "hint" in row.data else ""
+        question = hint + row.text("question") + "".join(f"\n{letter}. {text}" for letter, text in options.items())
+        gold = (row.text("answer"),) if "answer" in row.data else ()
+        group = str(int(index) % ROTATION)
+        subset = row.data.get("category")
+        samples.append(
+            Sample(index, question, (Media(f"{file}#{index}", "row"),), gold, group, subset, {"options": options})
+        )
+    return unique(samples, file)
+
+
+def score(sample: Sample, answer: str) -> Verdict:
+    """Judge one row alone; the task counts questions."""
+    options = sample.fields["options"]
+    choice = first_letter_choice(answer, options)
+    fixed = careful_choice(answer, options)
+    gold = sample.references[0]
+    return Verdict(float(choice == gold), choice if choice in options else None, float(fixed == gold))
+
+
+def task(name: str, expected_n: int, file: str, hub: tuple[str, str] | None = None, labelled: bool = True) -> Task:
+    """Return the task of one TSV; ``hub`` is (config, split) of the copy that holds the same rows."""
+    path = f"data/mmbench/{file}"
+
+    def write(rows: Iterable[Mapping[str, Any]], root: DataRoot) -> int:
+        return write_tsv(rows, root, file=path)
+
+    source = HubSource(repo="lmms-lab/MMBench", config=hub[0], split=hub[1], write=write) if hub else None
+    return Task(
+        name=name, metric="circular_accuracy", expected_n=expected_n, files=(path,), load=partial(load, file=path),
+        score=score, labelled=labelled, unit=lambda sample: sample.group, defects=("first letter taken for the choice",),
+        hub=source, get=GET,
+    )  # fmt: skip
+
+
+TASKS = (
+    task("mmbench_dev_en", 4377, "mmbench_dev_20230712.tsv"),
+    task("mmbench_test_en", 6666, "mmbench_test_en_20231003.tsv", ("en", "test"), labelled=False),
+    task("mmbench_dev_cn", 4329, "mmbench_dev_cn_20231003.tsv", ("cn", "dev")),
+    task("mmbench_test_cn", 6666, "mmbench_test_cn_20231003.tsv", ("cn", "test"), labelled=False),
+    task("ccbench_dev", 2040, "CCBench_legacy.tsv"),
+)
