@@ -137,12 +137,12 @@ def test_choice(answer: str, official: str, careful: str | None) -> None:
     assert careful_choice(answer, OPTIONS) == careful
 
 
-@pytest.mark.parametrize("answer", ["", "(", ")", ".", "A", "a)", "(a)x", "Answer: (A) walk", "A. walk"])
+@pytest.mark.parametrize("answer", ["", "(", ")", ".", "A", " B", "a)", "(a)x", "Answer: (A) walk", "A. walk"])
 def test_mvbench_counts_these_right_for_a(answer: str) -> None:
     assert option_token_match(answer, "A")
 
 
-@pytest.mark.parametrize("answer", ["The answer is A", "Option A", " A", "B", "(B)"])
+@pytest.mark.parametrize("answer", ["The answer is A", "Option A", "B", "(B)"])
 def test_mvbench_counts_these_wrong_for_a(answer: str) -> None:
     assert not option_token_match(answer, "A")
 

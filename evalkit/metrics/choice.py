@@ -8,7 +8,7 @@ from collections.abc import Mapping
 _LEADING = re.compile(r"\s*\(?([A-Z])(?:\)|[.:,]|\s*$)")
 _NAMED = re.compile(r"\b(?i:answer|option|choice)(?i:\s+is)?\s{0,8}:?\s{0,8}\(?([A-Z])\b(?!')")
 _BRACKETED = re.compile(r"\(([A-Z])\)")
-_ALONE = re.compile(r"(?<![\w'])([A-Z])(?![\w'])")
+_ALONE = re.compile(r"(?<![\w'])([B-Z]|A(?! [a-z]))(?![\w'])")  # "A person" is an article
 
 
 def first_letter_choice(answer: str, options: Mapping[str, str]) -> str:
