@@ -1,0 +1,174 @@
+"""From a view of an image or video to its layout (headers only) and to its uint8 tiles.
+
+The pixels are the official ones before normalisation: ``Image.open(...).convert("RGB")`` without turning by EXIF,
+then tiling as in ``dynamic_preprocess`` of InternVL; video frames as in ``evaluate_mvbench.py``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from evalkit.data.root import DataRoot
+from evalkit.errors import MediaError
+from evalkit.media.guard import guarded
+from evalkit.media.tiling import choose_grid, tile_count, tile_image
+from evalkit.media.video import choose_frames, probe_video, read_frames
+from evalkit.records import Media, View
+
+# A longer cell of a TSV's image column is an image, a shorter one the index of the row that holds it.
+_REFERENCE_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a view is cut, known from headers alone.
+
+    Attributes:
+        grid: columns and rows of each ``<image>``; None for videos of one tile a frame.
+        tiles: tiles of each ``<image>``, the thumbnail included.
+        frames: indices of the frames of a video; empty for images.
+        images: number of ``<image>`` markers: 1 for an image, the number of frames for a video.
+    """
+
+    grid: tuple[int, int] | None
+    tiles: int
+    frames: tuple[int, ...]
+    images: int
+
+
+def probe(view: View, root: DataRoot) -> Layout | None:
+    """Return how a view is cut without decoding its pixels.
+
+    Args:
+        view: the image or video and how it is looked at.
+        root: the data root.
+
+    Returns:
+        The layout, or None when the media is absent (no file; no image in the TSV's row).
+
+    Raises:
+        MediaError: the media is there but broken.
+        InputError: its path leaves the data root.
+    """
+    media = view.media
+    path = _place(media, root)
+    with guarded(media, path):
+        if not path.exists():
+            return None
+        if media.kind in ("video", "frames", "gif"):
+            return _probe_frames(view, path)
+        if media.kind == "row" and _row_image(media, path) is None:
+            return None
+        with _open(media, path) as image:
+            grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
+        return Layout(grid, tile_count(grid, view.thumbnail), (), 1)
+
+
+def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
+    """Return a view's pixels.
+
+    Args:
+        view: the image or video and how it is looked at.
+        root: the data root.
+
+    Returns:
+        One array (tiles, tile_size, tile_size, 3) of uint8 per ``<image>``: one for an image, one per frame of a video.
+
+    Raises:
+        MediaError: whatever keeps the pixels from being read; its reason is one line.
+    """
+    media = view.media
+    with guarded(media):
+        path = _place(media, root)
+    with guarded(media, path):
+        if not path.exists():
+            raise MediaError(media.path, "not in the data root")
+        if media.kind in ("video", "frames", "gif"):
+            frames = choose_frames(probe_video(path, media), media, view.frames, view.frame_rule)
+            return [_tiles(image, view) for image in read_frames(path, media, frames)]
+        with _open(media, path) as image:
+            return [_tiles(image.convert("RGB"), view)]
+
+
+def _tiles(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
+    return tile_image(image, view.max_tiles, view.tile_size, view.thumbnail)
+
+
+def _probe_frames(view: View, path: Path) -> Layout:
+    """Return the layout of a video; only when frames are tiled is one decoded, for its size."""
+    frames = choose_frames(probe_video(path, view.media), view.media, view.frames, view.frame_rule)
+    if view.max_tiles == 1:
+        return Layout(None, 1, frames, len(frames))
+    image = next(read_frames(path, view.media, frames[:1]))
+    grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
+    return Layout(grid, tile_count(grid, view.thumbnail), frames, len(frames))
+
+
+def _place(media: Media, root: DataRoot) -> Path:
+    """Return the file or folder that holds the media."""
+    return root.resolve(media.path.rpartition("#")[0] if media.kind == "row" else media.path)
+
+
+@contextmanager
+def _open(media: Media, path: Path) -> Iterator[Image.Image]:
+    """Open an image file or a row's image; the pixels are not decoded yet."""
+    if media.kind != "row":
+        with Image.open(path) as image:
+            yield image
+        return
+    data = _row_image(media, path)
+    if data is None:
+        raise MediaError(media.path, "the TSV holds no image for this row")
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        yield image
+
+
+def _row_image(media: Media, path: Path) -> str | None:
+    """Return the base64 image of a TSV's row; None where the TSV has no image for it.
+
+    Raises:
+        MediaError: the row names another row that holds no image itself.
+    """
+    stat = path.stat()
+    with _TSV_LOCK:  # else the threads of a loader would all read the same large file at once
+        images = _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)
+    index = media.path.rpartition("#")[2]
+    value = images.get(index)
+    if value and len(value) <= _REFERENCE_LENGTH:
+        target, value = value, images.get(value)
+        if value and len(value) <= _REFERENCE_LENGTH:
+            raise MediaError(media.path, f"row {index} takes its image from row {target}, which holds none itself")
+    return value or None
+
+
+_TSV_LOCK = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _tsv_images(path: str, mtime_ns: int, size: int) -> Mapping[str, str]:
+    """Return the image column of a TSV by index, equal images kept once (rotated rows repeat them).
+
+    Args:
+        path: the TSV.
+        mtime_ns: its time of change; with ``size`` it makes a changed file a new entry of the cache.
+        size: its size in bytes.
+    """
+    import pandas as pd
+
+    wanted = ("index", "image")
+    table = pd.read_csv(path, sep="\t", usecols=lambda name: name in wanted, dtype=str, keep_default_na=False)
+    if not set(wanted) <= set(table.columns):
+        return {}
+    kept: dict[str, str] = {}
+    return {index: kept.setdefault(image, image) for index, image in zip(table["index"], table["image"], strict=True)}
