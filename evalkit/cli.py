@@ -147,8 +147,8 @@ def demo_command(args: argparse.Namespace) -> int:
 
 def data_check_command(args: argparse.Namespace) -> int:
     """Check a data root against the official counts; say what is missing."""
-    from evalkit.integrity import check_lines, check_tasks
     from evalkit.data.root import DataRoot
+    from evalkit.integrity import check_lines, check_tasks
     from evalkit.registry import choose, load_tasks
 
     tasks = load_tasks(args.plugin)

@@ -40,8 +40,8 @@ def task_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         hidden = "  (labels hidden)" if row["labels"] == "hidden" else ""
         card = ", ".join(row["card_rows"]) or "-"
-        line = f"{row['task']:{width}}  {row['samples']:6}  {row['metric']:22}  card: {card}{hidden}{states[row['present']]}"
-        yield line + (f": {', '.join(row['missing'][:2])}" if row["missing"] else "")
+        line = f"{row['task']:{width}}  {row['samples']:6}  {row['metric']:22}  card: {card}{hidden}"
+        yield line + states[row["present"]] + (f": {', '.join(row['missing'][:2])}" if row["missing"] else "")
 
 
 def describe_requests(job: Job, root: DataRoot, model: str | None) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
 from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
 from evalkit.records import Recipe, Sample, Verdict

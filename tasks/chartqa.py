@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.data.hub import write_vqa
+from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.metrics.relaxed import relaxed_match
 from evalkit.records import Sample, Verdict
-from evalkit.task import HubSource, Task
+from evalkit.task import Task
 
 
 def load(root: DataRoot, *, half: str) -> list[Sample]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.data.hub import write_vqa
+from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import read_records, vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.metrics.anls import anls
 from evalkit.records import Sample, Verdict
-from evalkit.task import HubSource, Task
+from evalkit.task import Task
 
 LABELS = "data/docvqa/val/val_v1.0.json"
 GET = "annotations and images as in the InternVL evaluation guide (docvqa), or `evalkit data fetch`"
@@ -66,7 +66,8 @@ def hub(split: str, name: str, labels: str | None) -> HubSource:
 TASKS = (
     Task(
         name="docvqa_val", metric="anls", expected_n=5349, files=("data/docvqa/val.jsonl", LABELS),
-        load=load_val, score=score, defects=("length of the raw strings",), hub=hub("validation", "val", LABELS), get=GET,
+        load=load_val, score=score, defects=("length of the raw strings",),
+        hub=hub("validation", "val", LABELS), get=GET,
     ),
     Task(
         name="docvqa_test", metric="anls", expected_n=5188, files=("data/docvqa/test.jsonl",),

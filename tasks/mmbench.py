@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.data.hub import write_tsv
+from evalkit.data.hub import HubSource, write_tsv
 from evalkit.data.readers import read_tsv, unique
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.metrics.choice import careful_choice, first_letter_choice
 from evalkit.records import Media, Sample, Verdict
-from evalkit.task import HubSource, Task
+from evalkit.task import Task
 
 ROTATION = 1_000_000
 GET = "the TSV from download.openmmlab.com, see the InternVL evaluation guide (mmbench)"
@@ -61,7 +61,8 @@ def task(name: str, expected_n: int, file: str, hub: tuple[str, str] | None = No
     source = HubSource(repo="lmms-lab/MMBench", config=hub[0], split=hub[1], write=write) if hub else None
     return Task(
         name=name, metric="circular_accuracy", expected_n=expected_n, files=(path,), load=partial(load, file=path),
-        score=score, labelled=labelled, unit=lambda sample: sample.group, defects=("first letter taken for the choice",),
+        score=score, labelled=labelled, unit=lambda sample: sample.group,
+        defects=("first letter taken for the choice",),
         hub=source, get=GET,
     )  # fmt: skip
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from evalkit.data.hub import write_refcoco
+from evalkit.data.hub import HubSource, write_refcoco
 from evalkit.data.readers import read_jsonl
 from evalkit.data.root import DataRoot
 from evalkit.metrics.boxes import iou, mended_box, official_box, parse_box
 from evalkit.records import Media, Sample, Verdict
-from evalkit.task import HubSource, Task
+from evalkit.task import Task
 
 IOU = 0.5
 
@@ -25,8 +25,9 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
     """Read one split."""
     return [
         Sample(
-            id=str(row.line), question=row.text("sent"), media=(Media(row.text("image")),), references=(row.box("bbox"),),
-            group=row.text("image"), fields={"width": row.number("width"), "height": row.number("height")},
+            id=str(row.line), question=row.text("sent"), media=(Media(row.text("image")),),
+            references=(row.box("bbox"),), group=row.text("image"),
+            fields={"width": row.number("width"), "height": row.number("height")},
         )
         for row in read_jsonl(root.resolve(file), file)
     ]  # fmt: skip

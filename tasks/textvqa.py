@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evalkit.data.hub import write_vqa
+from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import as_row, read_records, vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.metrics.vqa import ANSWERS, normalise, vqa_accuracy
 from evalkit.records import Sample, Verdict
-from evalkit.task import HubSource, Task
+from evalkit.task import Task
 
 QUESTIONS = "data/textvqa/textvqa_val.jsonl"
 ANNOTATIONS = "data/textvqa/textvqa_val_annotations.json"

@@ -161,7 +161,7 @@ def test_layout_of_frames(root: DataRoot) -> None:
     for i in range(1, 13):
         noise(60, 40, i).save(root.base / "clip" / f"{i:05d}.jpg")
     looked = view("data/clip", "frames", max_tiles=1, frames=4)
-    assert probe(looked, root) == Layout(None, 1, (2, 5, 8, 10), 4)
+    assert probe(looked, root) == Layout((1, 1), 1, (2, 5, 8, 10), 4)
     assert [tiles.shape for tiles in load(looked, root)] == [(1, 28, 28, 3)] * 4
     tiled = view("data/clip", "frames", max_tiles=6, frames=4)
     assert probe(tiled, root) == Layout((3, 2), 7, (2, 5, 8, 10), 4)

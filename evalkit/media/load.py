@@ -35,13 +35,13 @@ class Layout:
     """How a view is cut, known from headers alone.
 
     Attributes:
-        grid: columns and rows of each ``<image>``; None for videos of one tile a frame.
+        grid: columns and rows of each ``<image>``.
         tiles: tiles of each ``<image>``, the thumbnail included.
         frames: indices of the frames of a video; empty for images.
         images: number of ``<image>`` markers: 1 for an image, the number of frames for a video.
     """
 
-    grid: tuple[int, int] | None
+    grid: tuple[int, int]
     tiles: int
     frames: tuple[int, ...]
     images: int
@@ -109,7 +109,7 @@ def _probe_frames(view: View, path: Path) -> Layout:
     """Return the layout of a video; only when frames are tiled is one decoded, for its size."""
     frames = choose_frames(probe_video(path, view.media), view.media, view.frames, view.frame_rule)
     if view.max_tiles == 1:
-        return Layout(None, 1, frames, len(frames))
+        return Layout((1, 1), 1, frames, len(frames))
     image = next(read_frames(path, view.media, frames[:1]))
     grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
     return Layout(grid, tile_count(grid, view.thumbnail), frames, len(frames))

@@ -56,7 +56,8 @@ def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
 def mended_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
     """Return the box in pixels with the official defects mended: corners in order, and fractions only if written so.
 
-    Numbers are thousandths, as the model is trained to write them, unless all are at most 1 and one has a decimal point.
+    Numbers are thousandths, as the model is trained to write them, unless all are at most 1 and one has a decimal
+    point.
     """
     if parsed is None:
         return 0.0, 0.0, 0.0, 0.0

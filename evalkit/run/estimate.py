@@ -96,7 +96,8 @@ def _matrix_speed(device: str, dtype: str) -> float:
 
 def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the plan for reading."""
-    yield f"{'task':24} {'samples':>8} {'media':>7} {'absent':>7} {'tiles':>8} {'prompt tokens':>14} {'estimate, 1 rank':>17}"
+    heads = (f"{'task':24}", f"{'samples':>8}", f"{'media':>7}", f"{'absent':>7}", f"{'tiles':>8}")
+    yield " ".join([*heads, f"{'prompt tokens':>14}", f"{'estimate, 1 rank':>17}"])
     for row in rows:
         yield (
             f"{row['task']:24} {row['samples']:8} {row['media']:7} {row['absent_media']:7} {row['tiles']:8} "

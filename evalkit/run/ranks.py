@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 # Waiting for rank 0's plan covers its loading of data and weights.
 PATIENCE = timedelta(hours=2)
@@ -63,7 +63,7 @@ def join() -> Ranks:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Ranks()
-    from torch.distributed import rendezvous
+    from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))

@@ -66,7 +66,7 @@ class CheckpointConfig(BaseModel):
     template: Literal["Hermes-2"]
     ps_version: Literal["v2"]
     select_layer: Literal[-1]
-    downsample_ratio: Literal[0.5]
+    downsample_ratio: float = Field(ge=0.5, le=0.5)
     force_image_size: int | None = None
     use_thumbnail: bool = True
     vision_config: VisionConfig

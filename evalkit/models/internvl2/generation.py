@@ -26,7 +26,7 @@ class Prompt:
 
     Attributes:
         ids: token ids, image context tokens included.
-        features: (context tokens of this prompt, width): what replaces the context tokens, in order; None without image.
+        features: (context tokens, width): what replaces the context tokens, in order; None without image.
         image_key: prompts with equal keys have equal features, and may share them in the prefix.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.

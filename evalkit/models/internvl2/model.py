@@ -126,12 +126,12 @@ class InternVL2Model:
         generation_config: Mapping[str, Any],
         num_patches_list: Sequence[int | Sequence[int]] | None = None,
     ) -> list[str]:
-        """Answer several questions at once, as the model card's ``batch_chat`` (protocol sheet 4).
+        r"""Answer several questions at once, as the model card's ``batch_chat`` (protocol sheet 4).
 
         Args:
             tokenizer: the checkpoint's tokenizer (``model.tokenizer``, or one of transformers).
             pixel_values: normalised tiles of all questions, in order, (tiles, 3, S, S); None asks without images.
-            questions: user turns; ``<image>\\n`` is put in front of one that has no ``<image>``.
+            questions: user turns; ``<image>\n`` is put in front of one that has no ``<image>``.
             generation_config: ``max_new_tokens`` (20 if absent), ``min_new_tokens``, ``do_sample`` with
                 ``temperature``, ``top_k`` and ``top_p``.
             num_patches_list: tiles of each question's image. Beyond the official method an entry may be a list: the

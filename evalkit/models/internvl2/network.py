@@ -62,7 +62,7 @@ class InternVL2(nn.Module):
         Returns:
             (tiles, tokens per tile, language width).
         """
-        return torch.cat([self._encode(chunk) for chunk in pixel_values.split(tile_batch)])
+        return torch.cat([self._encode(chunk) for chunk in torch.split(pixel_values, tile_batch)])
 
     def _encode(self, pixel_values: Tensor) -> Tensor:
         hidden = self.vision_model(pixel_values=pixel_values).last_hidden_state[:, 1:]

@@ -21,8 +21,8 @@ def chat_prompt(question: str) -> str:
 def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tokens_per_tile: int) -> list[int]:
     """Return the token ids of a prompt, its ``<image>`` markers replaced left to right by image tokens.
 
-    Every image becomes ``<img>``, ``tokens_per_tile`` context tokens a tile, ``</img>``. Only one context token an image
-    goes through the tokenizer: special tokens never merge with their neighbours, so the rest is repeated by id.
+    Every image becomes ``<img>``, ``tokens_per_tile`` context tokens a tile, ``</img>``. Only one context token an
+    image goes through the tokenizer: special tokens never merge with their neighbours, so the rest is repeated by id.
 
     Args:
         tokenizer: the checkpoint's tokenizer.

@@ -1,0 +1,31 @@
+# Two commands do everything: `make run` (the demo, 2 ranks) and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST ?=
+BIN := $(VENV)/bin
+
+.PHONY: env run test lint clean
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+run: env
+	$(BIN)/evalkit demo --out demo
+	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
+		--model demo/checkpoint --card internvl2 --data-root demo --out runs/demo
+	$(BIN)/evalkit table runs/demo --format md
+
+test: env
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo runs build dist

@@ -1,0 +1,214 @@
+"""Bad input: one clear line, the contract's exit code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.conftest import REPO, Cli, write_jsonl
+
+Arguments = list[str | Path]
+
+
+@pytest.fixture
+def root(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the demo's data that a test may damage."""
+    copy = tmp_path / "root"
+    shutil.copytree(demo / "data", copy / "data")
+    return copy
+
+
+def check(cli: Cli, args: Arguments, code: int, *parts: str) -> None:
+    done = cli(*args)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ([], ["COMMAND"]),
+        (["nonsense"], ["nonsense"]),
+        (["run"], ["--model"]),
+        (
+            ["run", "--model", "M", "--data-root", "tests", "--out", "x", "--limit", "0"],
+            ["--limit", "no positive number"],
+        ),
+        (["tasks", "--data-root", "no/such/folder"], ["no/such/folder", "not a folder"]),
+        (["tasks", "--card", "internvl9"], ["internvl9", "internvl2"]),
+        (["show", "docvqa_vall", "--data-root", "tests"], ["docvqa_vall", "docvqa_val"]),
+        (["score"], ["--predictions"]),
+        (["score", "tests"], ["run.json"]),
+        (["table", "tests"], ["scores.json"]),
+        (
+            ["run", "--model", "no/such/model/x", "--data-root", "tests", "--out", "x", "--tasks", "mvbench"],
+            ["mvbench"],
+        ),
+    ],
+)
+def test_usage(args: Arguments, parts: list[str], cli: Cli) -> None:
+    code = 3 if "mvbench" in args else 2
+    check(cli, args, code, *parts)
+
+
+def test_missing_data_files(cli: Cli, tmp_path: Path) -> None:
+    args: Arguments = ["show", "docvqa_val", "--data-root", tmp_path]
+    check(cli, args, 3, "data/docvqa/val.jsonl (docvqa_val)")
+
+
+def test_one_of_two_tasks_has_no_data(cli: Cli, demo: Path, root: Path, tmp_path: Path) -> None:
+    """What is there is run and kept; the exit code says that it was not all."""
+    (root / "data" / "textvqa" / "textvqa_val.jsonl").unlink()
+    out = tmp_path / "run"
+    args = ["--tasks", "textvqa_val,docvqa_val", "--data-root", root, "--out", out]
+    done = cli("run", "--model", demo / "checkpoint", *args)
+    assert done.returncode == 3 and "textvqa_val.jsonl" in done.stderr
+    assert list(json.loads((out / "scores.json").read_text())) == ["docvqa_val"]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "parts"),
+    [
+        ("textvqa/textvqa_val.jsonl", lambda text: text[:-20], ["textvqa_val.jsonl:", "not valid JSON"]),
+        ("textvqa/textvqa_val.jsonl", lambda text: "[1]\n" + text, ["textvqa_val.jsonl:1", "must be a JSON object"]),
+        ("textvqa/textvqa_val.jsonl", lambda text: text.replace('"question"', '"q"', 1), ["no key 'question'"]),
+        ("textvqa/textvqa_val.jsonl", lambda text: text.replace("data/textvqa", "../..", 1), []),
+        ("textvqa/textvqa_val.jsonl", lambda text: text + text.splitlines()[0], ["occurs twice"]),
+        (
+            "textvqa/textvqa_val_annotations.json",
+            lambda text: text[:-5],
+            ["textvqa_val_annotations.json", "not valid JSON"],
+        ),
+        ("textvqa/textvqa_val_annotations.json", lambda text: '{"annotations": 3}', ["'annotations' must be a list"]),
+    ],
+)
+def test_damaged_annotations(
+    file: str, damage: Callable[[str], str], parts: list[str], root: Path, cli: Cli, demo: Path, tmp_path: Path
+) -> None:
+    path = root / "data" / file
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if parts:
+        check(cli, ["show", "textvqa_val", "--data-root", root], 2, *parts)
+    else:  # a path that leaves the data root is that sample's failure
+        args = ["--tasks", "textvqa_val", "--data-root", root, "--out", tmp_path / "run"]
+        done = cli("run", "--model", demo / "checkpoint", *args)
+        assert done.returncode in (2, 3) and "Traceback" not in done.stderr
+
+
+def test_not_utf8(root: Path, cli: Cli) -> None:
+    (root / "data" / "docvqa" / "val.jsonl").write_bytes(b"\xff\xfe{}\n")
+    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val.jsonl", "UTF-8")
+
+
+def test_malformed_tsv(root: Path, cli: Cli) -> None:
+    path = root / "data" / "mmbench" / "mmbench_dev_20230712.tsv"
+    path.write_text(path.read_text(encoding="utf-8") + "1\t2\t" * 40 + "\n", encoding="utf-8")
+    check(cli, ["show", "mmbench_dev_en", "--data-root", root], 2, "mmbench_dev_20230712.tsv", "not a readable table")
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "parts"),
+    [
+        (['{"id": "0", "response": "a"}', '{"id": "0", "response": "b"}'], 2, [":2", "occurs twice"]),
+        (['{"id": "nobody", "response": "a"}'], 2, [":1", "'nobody'", "not in the task's data"]),
+        (['{"id": 0, "response": "a"}'], 2, [":1", "'id' must be a string"]),
+        (['{"id": "0"}'], 2, [":1", "'response' must be a string"]),
+        (['{"id": "0", "resp'], 2, [":1", "not valid JSON"]),
+        (["[]"], 2, [":1", "must be an object"]),
+        (['{"id": "0", "response": "a"}'], 3, ["samples have no prediction", "1, 2, 3, 4, 5", "--allow-missing"]),
+    ],
+)
+def test_predictions(lines: list[str], code: int, parts: list[str], cli: Cli, demo: Path, tmp_path: Path) -> None:
+    predictions = tmp_path / "predictions.jsonl"
+    predictions.write_text("\n".join(lines) + "\n")
+    args: Arguments = ["score", "--task", "refcoco_val", "--predictions", predictions, "--data-root", demo]
+    check(cli, args, code, *parts)
+
+
+def test_allowed_missing_counts_wrong_and_is_said(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    predictions = write_jsonl(tmp_path / "predictions.jsonl", [{"id": "0", "response": "[[0, 0, 1000, 1000]]"}])
+    args: Arguments = ["score", "--task", "refcoco_val", "--predictions", predictions, "--data-root", demo]
+    done = cli(*args, "--allow-missing", "--json")
+    assert done.returncode == 0
+    summary = json.loads(done.stdout)["refcoco_val"]
+    assert summary["outcomes"]["missing"] == summary["n"] - 1
+    assert "count wrong" in done.stderr
+
+
+def edit_config(checkpoint: Path, **changes: object) -> None:
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (lambda c: (c / "config.json").unlink(), ["config.json", "cannot be read"]),
+        (lambda c: (c / "config.json").write_text("{"), ["config.json", "not valid JSON"]),
+        (lambda c: edit_config(c, model_type="llava"), ["model_type is 'llava'", "internvl_chat"]),
+        (lambda c: edit_config(c, ps_version="v1"), ["'ps_version'", "v1"]),
+        (lambda c: edit_config(c, llm_config={"model_type": "internlm2"}), ["llm_config.model_type", "internlm2"]),
+        (lambda c: edit_config(c, force_image_size="big"), ["'force_image_size'", "big"]),
+        (lambda c: (c / "model.safetensors").unlink(), ["no *.safetensors"]),
+        (lambda c: (c / "model.safetensors").write_bytes(b"x" * 100), ["model.safetensors", "not a readable"]),
+        (lambda c: (c / "vocab.json").write_text("{"), ["tokenizer"]),
+    ],
+)
+def test_checkpoints(damage: Callable[[Path], object], parts: list[str], cli: Cli, demo: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(demo / "checkpoint", checkpoint)
+    damage(checkpoint)
+    args: Arguments = ["--tasks", "refcoco_val", "--data-root", demo, "--out", tmp_path / "run"]
+    check(cli, ["run", "--model", checkpoint, *args], 2, *parts)
+
+
+@pytest.mark.parametrize("change", ["lacks", "unknown", "misshapen"])
+def test_tensors_that_do_not_fit(change: str, cli: Cli, demo: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(demo / "checkpoint", checkpoint)
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = "mlp1.3.weight"
+    if change == "lacks":
+        del tensors[name]
+    elif change == "unknown":
+        tensors["mlp1.9.weight"] = np.zeros(3, dtype=np.float32)
+    else:
+        tensors[name] = np.zeros((2, 2), dtype=np.float32)
+    save_file(tensors, checkpoint / "model.safetensors")
+    args: Arguments = ["--tasks", "refcoco_val", "--data-root", demo, "--out", tmp_path / "run"]
+    check(cli, ["run", "--model", checkpoint, *args], 2, change, "mlp1.")
+
+
+def test_a_typo_in_a_card(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    card = tmp_path / "card.yaml"
+    text = (REPO / "configs" / "cards" / "internvl2.yaml").read_text(encoding="utf-8")
+    card.write_text(text.replace("max_tiles:", "max_tilse:", 1), encoding="utf-8")
+    line = next(number for number, row in enumerate(text.splitlines(), start=1) if "max_tiles:" in row)
+    check(cli, ["tasks", "--card", card], 2, f"card.yaml:{line}", "max_tilse", "max_tiles")
+
+
+def test_a_video_without_frames(cli: Cli, demo: Path, root: Path, tmp_path: Path) -> None:
+    video = next((root / "data" / "MVBench" / "video").rglob("*.mp4"))
+    video.write_bytes(video.read_bytes()[:64])
+    args = ["--tasks", "mvbench", "--data-root", root, "--out", tmp_path / "run"]
+    done = cli("run", "--model", demo / "checkpoint", *args)
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    lines = (tmp_path / "run" / "mvbench" / "scores.jsonl").read_text().splitlines()
+    failed = [line for line in map(json.loads, lines) if line["outcome"] == "media_error"]
+    assert failed and all(video.name in line["reason"] and line["value"] == 0 for line in failed)
+
+
+def test_an_unwritable_run_folder(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    args: Arguments = ["--tasks", "refcoco_val", "--data-root", demo, "--out", blocked / "run"]
+    check(cli, ["run", "--model", demo / "checkpoint", *args], 2, "file")
