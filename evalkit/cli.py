@@ -33,14 +33,31 @@ def _positive(text: str) -> int:
     return number
 
 
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of points from 0 to 100")
+    return value
+
+
+def _level(text: str) -> float:
+    value = _points(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no level between 0 and 1")
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def tasks_command(args: argparse.Namespace) -> int:
     """List every task and split."""
+    from evalkit.commands.listing import describe_tasks, task_lines
     from evalkit.data.root import DataRoot
-    from evalkit.listing import describe_tasks, task_lines
 
     root = DataRoot(args.data_root) if args.data_root else None
     rows = describe_tasks(args.plugin, args.card, root)
@@ -53,9 +70,9 @@ def tasks_command(args: argparse.Namespace) -> int:
 
 def show_command(args: argparse.Namespace) -> int:
     """Show exactly what the model would be sent."""
+    from evalkit.commands.job import build_jobs, report_gaps, select, tile_size_of
+    from evalkit.commands.listing import describe_requests, request_lines
     from evalkit.data.root import DataRoot
-    from evalkit.listing import describe_requests, request_lines
-    from evalkit.run.job import build_jobs, report_gaps, select, tile_size_of
 
     root = DataRoot(args.data_root)
     selection = select(args.card, [args.task], args.plugin, root)
@@ -71,7 +88,7 @@ def show_command(args: argparse.Namespace) -> int:
 
 def run_command(args: argparse.Namespace) -> int:
     """Run inference and score, alone or as a rank of torchrun; a second start continues."""
-    from evalkit.run.job import RunOptions, execute
+    from evalkit.commands.job import RunOptions, execute
     from evalkit.run.ranks import join
 
     options = RunOptions(
@@ -88,7 +105,7 @@ def run_command(args: argparse.Namespace) -> int:
         attention=args.attention,
     )
     if args.dry_run:
-        from evalkit.run.estimate import estimate, estimate_lines
+        from evalkit.commands.estimate import estimate, estimate_lines
 
         rows = estimate(options)
         if args.json:
@@ -104,7 +121,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 def score_command(args: argparse.Namespace) -> int:
     """Score recorded responses; no torch."""
-    from evalkit.rescore import score_foreign, score_run
+    from evalkit.commands.rescore import score_foreign, score_run
 
     if args.run:
         if args.task or args.predictions:
@@ -127,12 +144,53 @@ def score_command(args: argparse.Namespace) -> int:
 def table_command(args: argparse.Namespace) -> int:
     """Print the card's tables, published columns beside ours."""
     from evalkit.card import load_card
+    from evalkit.commands.results import RunFolder
     from evalkit.report.table import build, render
-    from evalkit.run.results import RunFolder
 
     card = load_card(args.card)
     print(render(build(card, [RunFolder(Path(run), card) for run in args.runs]), args.format), end="")
     return 0
+
+
+def compare_command(args: argparse.Namespace) -> int:
+    """Compare two runs: paired differences, flipped samples, settings that differ."""
+    from evalkit.commands.results import compare_folders
+    from evalkit.report.compare import comparison_lines
+
+    comparison, _ = compare_folders(Path(args.run), Path(args.base), args.alpha)
+    if args.json:
+        _emit(comparison.to_json())
+    else:
+        print("\n".join(comparison_lines(comparison)))
+    return 0
+
+
+def check_command(args: argparse.Namespace) -> int:
+    """Gate a run: exit 1 if it is significantly worse than a baseline run or the published numbers."""
+    from evalkit.card import load_card
+    from evalkit.commands.results import RunFolder, compare_folders
+    from evalkit.report.compare import comparison_lines
+    from evalkit.report.gate import against_published, against_run, gate_lines, junit_xml
+
+    lines: list[str] = []
+    if args.baseline == "published":
+        card = load_card(args.card)
+        gate = against_published(card, RunFolder(Path(args.run), card), args.max_drop)
+    else:
+        comparison, lost = compare_folders(Path(args.run), Path(args.baseline), args.alpha)
+        gate = against_run(comparison, lost, args.alpha, args.max_drop)
+        lines = ["", *comparison_lines(comparison)]
+    text = "\n".join([*gate_lines(gate), *lines]) + "\n"
+    if args.summary:
+        with Path(args.summary).open("a", encoding="utf-8") as file:  # a step summary is appended to
+            file.write(text)
+    if args.junit:
+        Path(args.junit).write_text(junit_xml(gate), encoding="utf-8")
+    if args.json:
+        _emit(gate.to_json())
+    else:
+        print(text, end="")
+    return gate.exit_code
 
 
 def demo_command(args: argparse.Namespace) -> int:
@@ -147,8 +205,8 @@ def demo_command(args: argparse.Namespace) -> int:
 
 def data_check_command(args: argparse.Namespace) -> int:
     """Check a data root against the official counts; say what is missing."""
+    from evalkit.commands.integrity import check_lines, check_tasks
     from evalkit.data.root import DataRoot
-    from evalkit.integrity import check_lines, check_tasks
     from evalkit.registry import choose, load_tasks
 
     tasks = load_tasks(args.plugin)
@@ -203,6 +261,12 @@ def _card(parser: argparse.ArgumentParser, default: str | None = None) -> None:
 def _data_root(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--data-root", required=required, metavar="D", help="the folder with the official data/ content, or its parent"
+    )
+
+
+def _alpha(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--alpha", type=_level, default=0.05, metavar="A", help="accepted chance of a false alarm (default: 0.05)"
     )
 
 
@@ -278,6 +342,22 @@ def _add_score_commands(commands: Any) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN")
     _card(parser, "internvl2")
     parser.add_argument("--format", choices=("md", "csv", "json"), default="md", help="default: md")
+
+    parser = _command(commands, "compare", compare_command, "evalkit compare RUN BASE")
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("base", metavar="BASE")
+    _alpha(parser)
+
+    parser = _command(commands, "check", check_command, "evalkit check RUN --baseline BASE --max-drop 0.5")
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--baseline", required=True, metavar="BASE", help="a run folder, or 'published'")
+    parser.add_argument(
+        "--max-drop", type=_points, default=0.0, metavar="X", help="points a score may fall (default: 0)"
+    )
+    _alpha(parser)
+    _card(parser, "internvl2")
+    parser.add_argument("--summary", metavar="FILE", help="append the verdicts as Markdown (a CI step summary)")
+    parser.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
 
     parser = _command(commands, "demo", demo_command, "evalkit demo --out demo", json_flag=False)
     parser.add_argument("--out", required=True, metavar="DIR")

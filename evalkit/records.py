@@ -78,6 +78,7 @@ class Recipe:
     Attributes:
         prompt: the user turn; ``{media}`` and ``{question}`` are filled in.
         media_prompt: what ``{media}`` repeats for each image or frame; ``{i}`` is its 1-based number.
+        media_separator: what stands between the repetitions.
         max_tiles: most tiles an image (or each frame) is cut into, thumbnail not counted.
         thumbnail: whether the whole image is added as a last tile when there are several.
         frames: frames sampled from a video; 0 for images.
@@ -89,6 +90,7 @@ class Recipe:
     prompt: str
     max_new_tokens: int
     media_prompt: str = "<image>\n"
+    media_separator: str = ""
     max_tiles: int = 1
     thumbnail: bool = True
     frames: int = 0

@@ -34,7 +34,9 @@ def build_requests(
             for media in sample.media
         )
         images = sum(_images(task, view, root) for view in views)
-        media = "".join(recipe.media_prompt.replace("{i}", str(number + 1)) for number in range(images))
+        media = recipe.media_separator.join(
+            recipe.media_prompt.replace("{i}", str(number + 1)) for number in range(images)
+        )
         prompt = recipe.prompt.format(media=media, question=sample.question)
         requests.append(Request(task.name, index, sample.id, prompt, views, generation))
     return requests

@@ -114,12 +114,14 @@ def test_show_mvbench_prompt(cli: Cli, shared: Path) -> None:
     assert done.returncode == 3 and "data/MVBench/json/" in done.stderr
     (entry,) = json.loads(done.stdout)
     frames = "".join(f"Frame{number}: <image>\n" for number in range(1, 17))
-    assert entry["prompt"] == (
-        f"{frames}Carefully watch the video and pay attention to the cause and sequence of events, the detail and "
-        "movement of objects, and the action and pose of persons. Based on your observations, select the best option that "
-        "accurately addresses the question.\n\nQuestion: What?\nOptions:\n(A) 3\n(B) no\n(C) a blue metal sphere "
-        "collides\n(D) The person opened the door.\n(E) 0\nOnly give the best option."
+    instruction = (
+        "Carefully watch the video and pay attention to the cause and sequence of events, the detail and movement of "
+        "objects, and the action and pose of persons. Based on your observations, select the best option that accurately "
+        "addresses the question.\n"
     )
+    question = "Question: What?\nOptions:\n(A) 3\n(B) no\n(C) a blue metal sphere collides\n"
+    question += "(D) The person opened the door.\n(E) 0\nOnly give the best option."
+    assert entry["prompt"] == f"{frames}{instruction}\n{question}"
     assert entry["id"] == "action_sequence-0"
     assert entry["generation"]["max_new_tokens"] == 1000
 

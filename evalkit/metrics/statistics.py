@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -51,3 +53,47 @@ def interval(means: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the 95 % percentile interval of resampled statistics of shape (resamples,)."""
     low, high = np.nanpercentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def drop_p_value(differences: Sequence[Observation], seed: int = SEED) -> float:
+    """Return the one-sided p-value of a drop: how likely so large a one is if both runs are equally good.
+
+    Cluster sign-flip test: if the runs are exchangeable, the summed difference of a media group is as likely positive
+    as negative, so all signs are drawn anew. Valid for any metric, few flips and clustered questions alike; where no
+    group changes by more than one right or wrong answer it is the exact McNemar test, and computed as that.
+
+    Args:
+        differences: (cluster, value of the run minus value of the base) per question.
+        seed: of the generator.
+    """
+    sums: dict[str, float] = {}
+    for cluster, value in differences:
+        sums[cluster] = sums.get(cluster, 0.0) + value
+    # Rounded: a sum of differences that cancel must not count as a tiny change.
+    changed = np.array([value for total in sums.values() if (value := round(total, 9))])
+    if not len(changed):
+        return 1.0
+    if (np.abs(changed) == 1).all():
+        worse, flips = int((changed < 0).sum()), len(changed)
+        return float(sum(comb(flips, count) for count in range(worse, flips + 1)) / 2**flips)
+    sizes, counts = np.unique(np.abs(changed), return_counts=True)
+    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
+    totals = (2 * positive - counts) @ sizes
+    as_bad = int((totals <= changed.sum() + 1e-9).sum())
+    return (1 + as_bad) / (1 + RESAMPLES)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values: testing several tasks keeps the chance of any false alarm at alpha."""
+    adjusted = [0.0] * len(p_values)
+    floor = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        floor = max(floor, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = floor
+    return adjusted
+
+
+def detectable_drop(means: npt.NDArray[np.float64], alpha: float, power: float = 0.8) -> float:
+    """Return the smallest drop that a one-sided test at alpha finds with this power, from resampled differences."""
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(means))

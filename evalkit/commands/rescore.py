@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evalkit.commands.job import build_jobs, listed, report_gaps, say, select
+from evalkit.commands.results import Answered, read_run, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, InputError
-from evalkit.run.job import build_jobs, listed, report_gaps, say, select
 from evalkit.run.plan import Job
-from evalkit.run.results import Answered, read_run, write_results
 from evalkit.run.settings import fingerprint, task_settings
 from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
 from evalkit.scoring import score_task

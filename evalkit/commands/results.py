@@ -12,6 +12,7 @@ from evalkit.card import Card
 from evalkit.errors import InputError
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, Score
+from evalkit.report.compare import Comparison, compare
 from evalkit.report.table import RowResult, build, render
 from evalkit.run.store import write_atomically, write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
@@ -70,13 +71,13 @@ class RunFolder:
 
     Args:
         out: the run folder.
-        card: the card whose model it is compared with.
+        card: the card whose model it is compared with, for the notes.
 
     Raises:
         InputError: it holds no scores.
     """
 
-    def __init__(self, out: Path, card: Card) -> None:
+    def __init__(self, out: Path, card: Card | None = None) -> None:
         self._out = out
         self._scores: dict[str, Any] = _read_json(out / "scores.json")
         if not isinstance(self._scores, dict):
@@ -109,11 +110,21 @@ class RunFolder:
         if len(tasks) == 1:
             stored = summaries[0]["ci95"]
             return None if stored is None else (stored[0], stored[1])
-        means = cluster_bootstrap([observations(self._lines(name)) for name in tasks])
+        means = cluster_bootstrap([observations(self.lines(name)) for name in tasks])
         low, high = interval(means.mean(axis=1))
         return PERCENT * low, PERCENT * high
 
-    def _lines(self, task: str) -> list[Score]:
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks with scores."""
+        return list(self._scores)
+
+    def lines(self, task: str) -> list[Score]:
+        """Return the score of each sample of a task.
+
+        Raises:
+            InputError: the file is absent or damaged.
+        """
         path = self._out / task / "scores.jsonl"
         try:
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -122,12 +133,25 @@ class RunFolder:
             raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
 
 
-def _notes(model: Mapping[str, Any], card: Card) -> list[str]:
+def compare_folders(run: Path, base: Path, alpha: float) -> tuple[Comparison, list[str]]:
+    """Compare two run folders.
+
+    Returns:
+        The comparison, and the tasks of the base that the run has no scores of.
+    """
+    ours, theirs = RunFolder(run), RunFolder(base)
+    lost = [name for name in theirs.tasks if name not in ours.tasks]
+    lines = [{name: folder.lines(name) for name in folder.tasks} for folder in (ours, theirs)]
+    settings = [read_run(folder)["settings"] for folder in (run, base)]
+    return compare(lines[0], lines[1], (settings[0], settings[1]), alpha), lost
+
+
+def _notes(model: Mapping[str, Any], card: Card | None) -> list[str]:
     notes = [str(model["note"])] if model.get("note") else []
-    own, published = model.get("parameters"), card.parameters()
-    if own and published and own != published:
+    own = model.get("parameters")
+    if card and own and own != card.parameters:
         notes.append(
-            f"the checkpoint has {own:,} parameters, {card.model} has {published:,}: "
+            f"the checkpoint has {own:,} parameters, {card.model} has {card.parameters:,}: "
             "another model, whose scores the published ones do not predict"
         )
     return notes

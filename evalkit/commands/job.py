@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.card import Card, load_card
+from evalkit.commands.results import Answered, read_run, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
 from evalkit.records import Outcome
 from evalkit.registry import choose, load_tasks
 from evalkit.requests import build_requests, recipe_for
 from evalkit.run.plan import Job, Unit, plan
-from evalkit.run.results import Answered, read_run, write_results
 from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, task_settings
 from evalkit.run.store import read_shards, write_json, write_predictions
 from evalkit.task import Task

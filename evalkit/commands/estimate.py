@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from evalkit.commands.job import RunOptions, build_jobs, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
-from evalkit.run.job import RunOptions, build_jobs, select
 from evalkit.run.plan import Job, layouts
 
 # Expected answer length in tokens where the limit is higher: single words, letters and boxes are what is asked for.

@@ -1,0 +1,1 @@
+"""What the commands do, above runs and reports."""

@@ -1,0 +1,130 @@
+"""``check``: a verdict per task against a baseline run or the published numbers, and its files for CI systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from evalkit.card import Card
+from evalkit.errors import IncompleteError, InputError
+from evalkit.report.compare import Comparison, regressions
+from evalkit.report.table import RunResult, published_value
+
+REGRESSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One checked task or card row.
+
+    Attributes:
+        name: task, or row of the card.
+        status: ``passed``, ``regression`` or ``incomplete``.
+        detail: the numbers behind it, one line.
+    """
+
+    name: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All checks of one command."""
+
+    checks: list[Check]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything regressed, else 3 if anything is incomplete, else 0."""
+        found = {check.status for check in self.checks}
+        return REGRESSION if "regression" in found else IncompleteError.exit_code if "incomplete" in found else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON content."""
+        return {"exit_code": self.exit_code, "checks": [asdict(check) for check in self.checks]}
+
+
+def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_drop: float) -> Gate:
+    """Judge a run against a baseline run.
+
+    Args:
+        comparison: the paired comparison.
+        lost: tasks of the baseline that the run has no scores of.
+        alpha: largest accepted chance of a false alarm over all tasks.
+        max_drop: points that a score may fall, significant or not.
+    """
+    fallen = {item.task for item in regressions(comparison, alpha, max_drop)}
+    checks = []
+    for item in comparison.tasks:
+        least = "" if item.detectable is None else f"; smallest detectable drop {item.detectable:.2f}"
+        detail = (
+            f"{item.run:.2f} after {item.base:.2f} ({item.difference:+.2f} points on {item.n} samples, "
+            f"Holm-adjusted p {item.p_adjusted:.4f}{least})"
+        )
+        status = "regression" if item.task in fallen else "incomplete" if item.only_base else "passed"
+        if item.only_base:
+            detail += f"; {len(item.only_base)} samples of the baseline have no answer, e.g. {item.only_base[0]}"
+        checks.append(Check(item.task, status, detail))
+    checks += [Check(name, "incomplete", "the baseline has this task, the run has no scores of it") for name in lost]
+    return Gate(checks)
+
+
+def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
+    """Judge the rows of a card that a run has scores of against the published numbers.
+
+    A row regressed if the published number, taken as its rounding interval, lies above our 95 % interval, and our score
+    lies more than ``max_drop`` points under it.
+
+    Raises:
+        InputError: no published row was run.
+    """
+    checks = []
+    for row in card.rows():
+        published = published_value(row, card)
+        found = run.row(row.tasks)
+        if found is None or published is None:
+            continue
+        lowest = published - 0.5 * 10**-row.decimals
+        detail = f"published {published}"
+        if found.missing_tasks or found.n != found.expected_n:
+            checks.append(Check(row.id, "incomplete", f"{detail}; n {found.n} of {found.expected_n}"))
+        elif found.score is None:
+            checks.append(Check(row.id, "incomplete", f"{detail}; labels are hidden, no score"))
+        else:
+            low, high = found.ci95 or (found.score, found.score)
+            below = high < lowest and lowest - found.score > max_drop
+            detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
+            checks.append(Check(row.id, "regression" if below else "passed", detail))
+    if not checks:
+        raise InputError("the run has scores of no row for which the card publishes a number")
+    return Gate(checks)
+
+
+def gate_lines(gate: Gate) -> list[str]:
+    """Return the checks as a Markdown table (a step summary of GitHub Actions takes it as it is)."""
+    marks = {"passed": "passed", "regression": "**regression**", "incomplete": "*incomplete*"}
+    lines = ["| task | verdict | numbers |", "|---|---|---|"]
+    return lines + [f"| {check.name} | {marks[check.status]} | {check.detail} |" for check in gate.checks]
+
+
+def junit_xml(gate: Gate) -> str:
+    """Return the checks as JUnit XML: a regression is a failure, an incomplete task an error."""
+    counts = {status: sum(check.status == status for check in gate.checks) for status in ("regression", "incomplete")}
+    suite = ElementTree.Element(
+        "testsuite",
+        name="evalkit check",
+        tests=str(len(gate.checks)),
+        failures=str(counts["regression"]),
+        errors=str(counts["incomplete"]),
+    )
+    for check in gate.checks:
+        case = ElementTree.SubElement(suite, "testcase", classname="evalkit", name=check.name)
+        if check.status == "passed":
+            ElementTree.SubElement(case, "system-out").text = check.detail
+        else:
+            kind = "failure" if check.status == "regression" else "error"
+            ElementTree.SubElement(case, kind, message=check.detail)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

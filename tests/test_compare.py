@@ -1,0 +1,151 @@
+"""Comparison and gate: paired differences, p-values, flips, verdicts, files for CI."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from evalkit.metrics.statistics import drop_p_value, holm
+from evalkit.records import Outcome, Score
+from evalkit.report.compare import compare, regressions
+from tests.conftest import Cli
+
+
+def scores(values: list[float], per_group: int = 1) -> list[Score]:
+    return [
+        Score(str(i), value, "x", Outcome.OK, "", str(i // per_group), None, value, None)
+        for i, value in enumerate(values)
+    ]
+
+
+def settings(**model: Any) -> dict[str, Any]:
+    return {"model": model, "tasks": {"t": {"recipe": {"max_tiles": 6}, "limit": None}}}
+
+
+@pytest.mark.parametrize(("worse", "better", "p"), [(0, 0, 1.0), (3, 0, 1 / 8), (5, 0, 1 / 32), (8, 2, 56 / 1024)])
+def test_one_question_a_group_is_the_exact_mcnemar_test(worse: int, better: int, p: float) -> None:
+    changes = [-1.0] * worse + [1.0] * better + [0.0] * 50
+    assert drop_p_value([(str(i), value) for i, value in enumerate(changes)]) == pytest.approx(p)
+
+
+def test_flips_of_one_image_are_one_piece_of_evidence() -> None:
+    """Twelve answers lost on two images prove as little as two answers lost."""
+    lost = [(str(i // 6), -1.0) for i in range(12)]
+    assert drop_p_value(lost) == pytest.approx(0.25, abs=0.02)
+    assert drop_p_value([(str(i), -1.0) for i in range(12)]) == pytest.approx(2**-12)
+
+
+def test_p_values_of_a_continuous_metric_are_uniform_under_the_null() -> None:
+    generator = np.random.default_rng(0)
+    found = [
+        drop_p_value([(str(i), value) for i, value in enumerate(generator.standard_normal(60))], seed=trial)
+        for trial in range(400)
+    ]
+    assert np.mean(np.array(found) <= 0.05) == pytest.approx(0.05, abs=0.035)
+    assert np.mean(found) == pytest.approx(0.5, abs=0.05)
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_compare_counts_flips_and_orders_settings() -> None:
+    base, run = [1.0] * 90 + [0.0] * 10, [1.0] * 80 + [0.0] * 19 + [1.0]
+    found = compare(
+        {"t": scores(run)},
+        {"t": scores(base)},
+        (settings(dtype="b", checkpoint="y"), settings(dtype="a", checkpoint="x")),
+    )
+    (item,) = found.tasks
+    assert (item.run, item.base, item.difference) == pytest.approx((81, 90, -9))
+    assert item.worse == tuple(str(i) for i in range(80, 90)) and item.better == ("99",)
+    assert item.ci95 is not None and item.ci95[0] < -9 < item.ci95[1] < 0
+    assert item.p_drop == pytest.approx(12 / 2**11)
+    assert [line.split(":")[0] for line in found.settings] == ["model.checkpoint", "model.dtype"]
+    assert not found.same_fingerprint
+    assert [fallen.task for fallen in regressions(found, 0.05, 0.0)] == ["t"]
+    assert regressions(found, 0.05, 10.0) == [] and regressions(found, 0.001, 0.0) == []
+
+
+def read_scores(out: Path, task: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / task / "scores.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def perfect(demo: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of scores in which every RefCOCO answer of the demo is the gold box."""
+    out = tmp_path_factory.mktemp("perfect") / "run"
+    for task in ("refcoco_val", "refcoco_testA"):
+        shown = json.loads(cli("show", task, "--data-root", demo, "--json").stdout)
+        sizes = [json.loads(line) for line in (demo / "data" / "refcoco" / f"{task}.jsonl").read_text().splitlines()]
+        predictions = out.parent / f"{task}.jsonl"
+        with predictions.open("w") as file:
+            for entry, size in zip(shown, sizes, strict=True):
+                scale = (size["width"], size["height"]) * 2
+                box = [round(1000 * value / side) for value, side in zip(entry["references"][0], scale, strict=True)]
+                file.write(json.dumps({"id": entry["id"], "response": f"it[{box}]"}) + "\n")
+        args = ["--task", task, "--predictions", predictions, "--data-root", demo, "--out", out]
+        done = cli("score", *args)
+        assert done.returncode == 0, done.stderr
+    return out
+
+
+def degrade(out: Path, target: Path, cli: Cli, share: float) -> Path:
+    """Copy a run and spoil a share of its answers."""
+    shutil.copytree(out, target)
+    predictions = target / "refcoco_val" / "predictions.jsonl"
+    lines = [json.loads(line) for line in predictions.read_text().splitlines()]
+    for line in lines[: int(share * len(lines))]:
+        line["response"] = "no box"
+    predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli("score", target).returncode == 0
+    return target
+
+
+def test_an_equal_run_passes(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        "check", perfect, "--baseline", perfect, "--junit", tmp_path / "junit.xml", "--summary", tmp_path / "summary.md"
+    )
+    assert done.returncode == 0, done.stdout
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert suite.attrib["tests"] == "2" and suite.attrib["failures"] == "0"
+    assert "| refcoco_val | passed |" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_degraded_run_is_caught(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    spoiled = degrade(perfect, tmp_path / "spoiled", cli, 1.0)
+    done = cli("check", spoiled, "--baseline", perfect, "--junit", tmp_path / "junit.xml", "--json")
+    assert done.returncode == 1
+    statuses = {check["name"]: check["status"] for check in json.loads(done.stdout)["checks"]}
+    assert statuses == {"refcoco_val": "regression", "refcoco_testA": "passed"}
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().attrib["failures"] == "1"
+    assert cli("check", spoiled, "--baseline", perfect, "--max-drop", "100").returncode == 0
+    compared = json.loads(cli("compare", spoiled, perfect, "--json").stdout)
+    worse = {item["task"]: item["worse"] for item in compared["tasks"]}
+    assert len(worse["refcoco_val"]) == len(read_scores(perfect, "refcoco_val")) and not worse["refcoco_testA"]
+
+
+def test_a_lost_task_is_incomplete(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    shutil.copytree(perfect, part)
+    kept = json.loads((part / "scores.json").read_text())
+    del kept["refcoco_testA"]
+    (part / "scores.json").write_text(json.dumps(kept))
+    assert cli("check", part, "--baseline", perfect).returncode == 3
+
+
+def test_against_published_a_part_is_incomplete(perfect: Path, cli: Cli) -> None:
+    done = cli("check", perfect, "--baseline", "published")
+    assert done.returncode == 3 and "of 10834" in done.stdout
+
+
+def test_unusable_input(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    assert cli("check", perfect, "--baseline", tmp_path).returncode == 2
+    assert cli("check", perfect, "--baseline", perfect, "--alpha", "2").returncode == 2
