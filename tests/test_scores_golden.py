@@ -116,8 +116,8 @@ def test_show_mvbench_prompt(cli: Cli, shared: Path) -> None:
     frames = "".join(f"Frame{number}: <image>\n" for number in range(1, 17))
     instruction = (
         "Carefully watch the video and pay attention to the cause and sequence of events, the detail and movement of "
-        "objects, and the action and pose of persons. Based on your observations, select the best option that accurately "
-        "addresses the question.\n"
+        "objects, and the action and pose of persons. Based on your observations, select the best option that "
+        "accurately addresses the question.\n"
     )
     question = "Question: What?\nOptions:\n(A) 3\n(B) no\n(C) a blue metal sphere collides\n"
     question += "(D) The person opened the door.\n(E) 0\nOnly give the best option."

@@ -38,8 +38,13 @@ class RowResult(NamedTuple):
 class RunResult(Protocol):
     """A run, as far as tables need it."""
 
-    label: str
-    notes: tuple[str, ...]
+    @property
+    def label(self) -> str:
+        """The run's name in the tables."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the whole run."""
 
     def row(self, tasks: Sequence[str]) -> RowResult | None:
         """Return the result for a row with these tasks; None where none of them was run."""
@@ -222,8 +227,8 @@ def _markdown(tables: Sequence[TableData]) -> str:
     for data in tables:
         rows = _models_down(data) if data.table.models_as_rows else _benchmarks_down(data)
         lines += ["", f"## {data.table.title}", "", *_markdown_table(rows)]
-        notes = _footnotes(data)
-        lines += ["", *notes] if notes else []
+        footnotes = _footnotes(data)
+        lines += ["", *footnotes] if footnotes else []
     return "\n".join(lines) + "\n"
 
 
