@@ -14,7 +14,7 @@ import pytest
 from evalkit.metrics.statistics import drop_p_value, holm
 from evalkit.records import Outcome, Score
 from evalkit.report.compare import compare, regressions
-from tests.conftest import Cli
+from tests.conftest import Cli, write_jsonl
 
 
 def scores(values: list[float], per_group: int = 1) -> list[Score]:
@@ -79,19 +79,24 @@ def read_scores(out: Path, task: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def perfect(demo: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of scores in which every RefCOCO answer of the demo is the gold box."""
+def perfect(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of scores in which every answer on 40 images is the gold box."""
     out = tmp_path_factory.mktemp("perfect") / "run"
     for task in ("refcoco_val", "refcoco_testA"):
-        shown = json.loads(cli("show", task, "--data-root", demo, "--json").stdout)
-        sizes = [json.loads(line) for line in (demo / "data" / "refcoco" / f"{task}.jsonl").read_text().splitlines()]
-        predictions = out.parent / f"{task}.jsonl"
-        with predictions.open("w") as file:
-            for entry, size in zip(shown, sizes, strict=True):
-                scale = (size["width"], size["height"]) * 2
-                box = [round(1000 * value / side) for value, side in zip(entry["references"][0], scale, strict=True)]
-                file.write(json.dumps({"id": entry["id"], "response": f"it[{box}]"}) + "\n")
-        args = ["--task", task, "--predictions", predictions, "--data-root", demo, "--out", out]
+        records: list[dict[str, object]] = [
+            {
+                "image": f"data/coco/train2014/{i // 2}.jpg",
+                "sent": "it",
+                "bbox": [10, 20, 60, 80],
+                "height": 100,
+                "width": 100,
+            }
+            for i in range(80)
+        ]
+        write_jsonl(out.parent / "root" / "data" / "refcoco" / f"{task}.jsonl", records)
+        answers: list[dict[str, object]] = [{"id": str(i), "response": "it[[100, 200, 600, 800]]"} for i in range(80)]
+        predictions = write_jsonl(out.parent / f"{task}.jsonl", answers)
+        args = ["--task", task, "--predictions", predictions, "--data-root", out.parent / "root", "--out", out]
         done = cli("score", *args)
         assert done.returncode == 0, done.stderr
     return out
