@@ -390,10 +390,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.run_command
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
+        return code
     except EvalkitError as error:
         print(f"evalkit: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:  # a folder that cannot be written, a full disk: the user's machine, not a bug
         print(f"evalkit: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
         return InputError.exit_code
@@ -404,9 +409,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """Run the command line and leave."""
-    code = main()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -124,6 +124,18 @@ def tile_size_of(model: str, card: Card) -> int:
     return read_config(resolve_checkpoint(model)).tile_size
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Everything a rank needs before it may answer."""
+
+    options: RunOptions
+    ranks: Ranks
+    root: DataRoot
+    selection: Selection
+    jobs: list[Job]
+    model: Model
+
+
 def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> int:
     """Run or continue a job on this rank; rank 0 merges, scores and returns the exit code.
 
@@ -131,31 +143,40 @@ def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> int:
         EvalkitError: on rank 0 for every error of the preparation; the other ranks leave silently with its code.
     """
     started = time.time()
-    root = DataRoot(options.data_root)
     try:
-        selection = select(options.card, options.tasks, options.plugins, root)
-        jobs = build_jobs(selection, root, options.limit, tile_size_of(options.model, selection.card))
-        model = _open(options, ranks)
-        units = _agree(options, ranks, selection, jobs, root, model, command)
-    except EvalkitError as error:
+        prepared = _prepare(options, ranks)
         if ranks.rank == 0:
-            ranks.publish("plan", {"exit": error.exit_code})
+            _open_run(prepared, command)
+            units = _plan(prepared)
+            ranks.publish("plan", {"units": units})
+    except (EvalkitError, OSError) as error:
+        code = error.exit_code if isinstance(error, EvalkitError) else InputError.exit_code
+        if ranks.rank == 0:
+            ranks.publish("plan", {"exit": code})
             raise
-        return int(ranks.receive("plan").get("exit", 0)) or _fail(error, ranks)
-    except SystemExit as stop:  # rank 0 found an error
-        return int(stop.code or 0)
-    counts = _answer(units, jobs, model, root, options.out, ranks)
+        told = int(ranks.receive("plan").get("exit", 0))
+        if not told:  # this rank alone failed
+            say(f"evalkit (rank {ranks.rank}): {error}")
+        return told or code
+    if ranks.rank:
+        message = ranks.receive("plan")
+        if "exit" in message:
+            return int(message["exit"])
+        units = [[(task, index) for task, index in unit] for unit in message["units"]]
+    counts = _answer(prepared, units)
     if ranks.rank:
         return 0
-    return _finish(options.out, selection, jobs, {"seconds": round(time.time() - started, 3), **counts})
+    return _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
 
 
-def _fail(error: EvalkitError, ranks: Ranks) -> int:
-    say(f"evalkit (rank {ranks.rank}): {error}")
-    return error.exit_code
+def _prepare(options: RunOptions, ranks: Ranks) -> _Prepared:
+    root = DataRoot(options.data_root)
+    selection = select(options.card, options.tasks, options.plugins, root)
+    jobs = build_jobs(selection, root, options.limit, tile_size_of(options.model, selection.card))
+    return _Prepared(options, ranks, root, selection, jobs, _open_model(options, ranks))
 
 
-def _open(options: RunOptions, ranks: Ranks) -> Model:
+def _open_model(options: RunOptions, ranks: Ranks) -> Model:
     from evalkit.models import open_model
 
     device = options.device
@@ -175,93 +196,76 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _agree(
-    options: RunOptions,
-    ranks: Ranks,
-    selection: Selection,
-    jobs: list[Job],
-    root: DataRoot,
-    model: Model,
-    command: Sequence[str],
-) -> list[Unit]:
-    """Return the plan: made by rank 0, which also opens the run folder, and received by the others."""
-    if ranks.rank:
-        message = ranks.receive("plan")
-        if "exit" in message:
-            raise SystemExit(message["exit"])
-        return [[(task, index) for task, index in unit] for unit in message["units"]]
-    _open_run(options, ranks, selection, jobs, root, model, command)
+def _plan(prepared: _Prepared) -> list[Unit]:
+    """Return the units without an answer; those that failed before are asked again."""
+    jobs = prepared.jobs
     done = {
         job.task.name: {
             response.id
-            for response in read_shards(options.out / job.task.name / "shards").values()
+            for response in read_shards(prepared.options.out / job.task.name / "shards").values()
             if not response.outcome.failed
         }
         for job in jobs
     }
-    units = plan(jobs, done, root)
+    units = plan(jobs, done, prepared.root)
     open_samples, total = sum(map(len, units)), sum(len(job.samples) for job in jobs)
     say(f"{total} samples, {total - open_samples} answered before; {open_samples} to ask in {len(units)} media groups")
-    ranks.publish("plan", {"units": units})
     return units
 
 
-def _open_run(
-    options: RunOptions,
-    ranks: Ranks,
-    selection: Selection,
-    jobs: list[Job],
-    root: DataRoot,
-    model: Model,
-    command: Sequence[str],
-) -> None:
+def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     """Write run.json, or check that a run found there has the same settings.
 
     Raises:
         InputError: it has others; names the first differences.
     """
-    described = model.describe()
+    options = prepared.options
+    described = prepared.model.describe()
     settings = described.pop("settings")
-    if model.needs_media:
+    if prepared.model.needs_media:
         from evalkit.models.internvl2.config import resolve_checkpoint
 
         settings["checkpoint"] = checkpoint_sha256(resolve_checkpoint(options.model))
-    tasks = {job.task.name: task_settings(job, root, options.limit) for job in jobs}
+    tasks = {job.task.name: task_settings(job, prepared.root, options.limit) for job in prepared.jobs}
     record = read_run(options.out) if (options.out / "run.json").exists() else {}
     if record:
-        old = {
-            "model": record["settings"]["model"],
-            "tasks": {k: v for k, v in record["settings"]["tasks"].items() if k in tasks},
-        }
-        new = {"model": settings, "tasks": {k: v for k, v in tasks.items() if k in old["tasks"]}}
-        changed = list(differences(old, new))
-        if changed:
-            raise InputError(
-                f"run folder {options.out} holds a run with other settings ({listed(changed, 3)}); "
-                "continue with the same ones, or choose another --out"
-            )
+        _refuse_other_settings(options.out, record["settings"], {"model": settings, "tasks": tasks})
         tasks = record["settings"]["tasks"] | tasks
     all_settings = {"model": settings, "tasks": tasks}
-    launch = {
-        "command": list(command),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "ranks": ranks.world,
-        "hardware": {"machine": platform.machine(), "cores": _cores(), "device": described.get("device_name")},
-    }
+    hardware = {"machine": platform.machine(), "cores": _cores(), "device": described.get("device_name")}
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    launch = {"command": list(command), "started": started, "ranks": prepared.ranks.world, "hardware": hardware}
     write_json(
         options.out / "run.json",
         {
             "model": {"name": options.model, **described},
-            "card": selection.card.name if options.card is None else options.card,
-            "plugins": list(options.plugins),
+            "card": card_reference(options.card),
+            "plugins": [str(Path(plugin).resolve()) for plugin in options.plugins],
             "data_root": str(options.data_root.resolve()),
-            "limit": options.limit,
             "fingerprint": fingerprint(all_settings),
             "settings": all_settings,
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
             "launches": [*record.get("launches", []), launch],
         },
     )
+
+
+def card_reference(card: str | None) -> str:
+    """Return how run.json names a card, so that it is found from any folder."""
+    path = Path(card or DEFAULT_CARD)
+    return str(path.resolve()) if path.is_file() else str(path)
+
+
+def _refuse_other_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Compare the model and the tasks that both have; tasks may be added to a run."""
+    shared = [name for name in new["tasks"] if name in old["tasks"]]
+    sides = [{"model": side["model"], "tasks": {name: side["tasks"][name] for name in shared}} for side in (old, new)]
+    changed = list(differences(sides[0], sides[1]))
+    if changed:
+        raise InputError(
+            f"run folder {out} holds a run with other settings ({listed(changed, 3)}); "
+            "continue with the same ones, or choose another --out"
+        )
 
 
 def _version(package: str) -> str | None:
@@ -271,15 +275,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _answer(
-    units: list[Unit], jobs: list[Job], model: Model, root: DataRoot, out: Path, ranks: Ranks
-) -> dict[str, int]:
+def _answer(prepared: _Prepared, units: list[Unit]) -> dict[str, int]:
     from evalkit.run.progress import Progress
     from evalkit.run.worker import work
 
+    ranks = prepared.ranks
     progress = Progress(sum(map(len, units)), ranks)
-    requests = {job.task.name: job.requests for job in jobs}
-    work(units, requests, model, root, out, ranks, progress)
+    requests = {job.task.name: job.requests for job in prepared.jobs}
+    work(units, requests, prepared.model, prepared.root, prepared.options.out, ranks, progress)
     for name, amount in progress.counts.items():
         ranks.count(name, amount)
     ranks.count("finished")
@@ -288,19 +291,20 @@ def _answer(
     return {name: ranks.count(name, 0) for name in ("samples", "prompt_tokens", "output_tokens")}
 
 
-def _finish(out: Path, selection: Selection, jobs: list[Job], launch: dict[str, Any]) -> int:
+def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     """Merge the shards, score, write the results; say what is incomplete."""
+    out = prepared.options.out
     answered = []
-    for job in jobs:
+    for job in prepared.jobs:
         responses = read_shards(out / job.task.name / "shards")
         write_predictions(out / job.task.name, job.samples, responses)
         answered.append(Answered(job.task, job.samples, responses))
     record = read_run(out)
     record["launches"][-1] |= launch
     write_json(out / "run.json", record)
-    text, scores = write_results(out, selection.card, answered)
+    text, scores = write_results(out, prepared.selection.card, answered)
     say(text)
-    return report_gaps(scores, selection.missing, out)
+    return report_gaps(scores, prepared.selection.missing, out)
 
 
 def report_gaps(scores: dict[str, Any], missing: Sequence[str], out: Path | None) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalkit.commands.job import build_jobs, listed, report_gaps, say, select
+from evalkit.commands.job import card_reference, listed, report_gaps, say, select
 from evalkit.commands.results import Answered, read_run, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, InputError
-from evalkit.run.plan import Job
-from evalkit.run.settings import fingerprint, task_settings
+from evalkit.run.settings import data_files, fingerprint
 from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
 from evalkit.scoring import score_task
+from evalkit.task import Task
 
 
 class Report(NamedTuple):
@@ -33,15 +33,16 @@ def score_run(out: Path, data_root: str | None) -> Report:
     """
     record = read_run(out)
     root = DataRoot(data_root or record["data_root"])
-    selection = select(record["card"], list(record["settings"]["tasks"]), record["plugins"], root)
-    jobs = build_jobs(selection, root, record["limit"], selection.card.tile_size)
+    settings = record["settings"]["tasks"]
+    selection = select(record["card"], list(settings), record["plugins"], root)
     answered = []
-    for job in jobs:
-        shards = out / job.task.name / "shards"
-        finished = out / job.task.name / "predictions.jsonl"
+    for task in selection.tasks:
+        samples = list(task.load(root))[: settings[task.name]["limit"]]
+        shards = out / task.name / "shards"
+        finished = out / task.name / "predictions.jsonl"
         # The shards are the raw record; predictions.jsonl may be all that a user kept.
         responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
-        answered.append(Answered(job.task, job.samples, responses))
+        answered.append(Answered(task, samples, responses))
     text, scores = write_results(out, selection.card, answered)
     return Report(scores, text, report_gaps(scores, selection.missing, out))
 
@@ -71,44 +72,40 @@ def score_foreign(
     """
     root = DataRoot(data_root)
     selection = select(card, [task], plugins, root)
-    (job,) = build_jobs(selection, root, None, selection.card.tile_size)
-    responses = read_predictions(predictions, (sample.id for sample in job.samples))
-    missing = [sample.id for sample in job.samples if sample.id not in responses]
+    (chosen,) = selection.tasks
+    samples = list(chosen.load(root))
+    responses = read_predictions(predictions, (sample.id for sample in samples))
+    missing = [sample.id for sample in samples if sample.id not in responses]
+    said = f"{len(missing)} of {len(samples)} samples have no prediction"
     if missing and not allow_missing:
-        raise IncompleteError(
-            f"{predictions}: {len(missing)} of {len(job.samples)} samples have no prediction: {listed(missing)}; "
-            "--allow-missing counts them wrong"
-        )
+        raise IncompleteError(f"{predictions}: {said}: {listed(missing)}; --allow-missing counts them wrong")
     if missing:
-        say(f"{len(missing)} of {len(job.samples)} samples have no prediction and count wrong: {listed(missing)}")
+        say(f"{said} and count wrong: {listed(missing)}")
     if out is None:
-        scores = {task: score_task(job.task, job.samples, responses).summary}
+        scores = {task: score_task(chosen, samples, responses).summary}
         text = _lines(scores)
     else:
-        write_predictions(out / task, job.samples, responses)
-        _record(out, job, root, predictions, selection.card.name if card is None else card, plugins)
-        text, scores = write_results(out, selection.card, [Answered(job.task, job.samples, responses)])
+        _record(out, chosen, root, predictions, card, plugins)
+        write_predictions(out / task, samples, responses)
+        text, scores = write_results(out, selection.card, [Answered(chosen, samples, responses)])
     code = 0 if allow_missing and not selection.missing else report_gaps(scores, selection.missing, out)
     return Report(scores, text, code)
 
 
-def _record(out: Path, job: Job, root: DataRoot, predictions: Path, card: str, plugins: Sequence[str]) -> None:
+def _record(out: Path, task: Task, root: DataRoot, predictions: Path, card: str | None, plugins: Sequence[str]) -> None:
     """Write run.json, so that tables and a later scoring find what they need."""
     record = read_run(out) if (out / "run.json").exists() else {}
     if record.get("launches"):
         raise InputError(f"{out} holds a run of evalkit; score foreign predictions into a folder of their own")
-    responses = record.get("settings", {}).get("model", {}).get("responses_sha256", {})
-    tasks = record.get("settings", {}).get("tasks", {})
-    settings = {
-        "model": {"responses_sha256": responses | {job.task.name: file_sha256(predictions)}},
-        "tasks": tasks | {job.task.name: task_settings(job, root, None)},
-    }
+    known = record.get("settings", {"model": {"responses_sha256": {}}, "tasks": {}})
+    hashes = known["model"]["responses_sha256"] | {task.name: file_sha256(predictions)}
+    own = {"limit": None, "data_files": data_files(task, root)}
+    settings = {"model": {"responses_sha256": hashes}, "tasks": known["tasks"] | {task.name: own}}
     content = {
         "model": {"name": str(predictions), "kind": "recorded"},
-        "card": card,
-        "plugins": list(plugins),
+        "card": card_reference(card),
+        "plugins": [str(Path(plugin).resolve()) for plugin in plugins],
         "data_root": str(root.given.resolve()),
-        "limit": None,
         "fingerprint": fingerprint(settings),
         "settings": settings,
         "launches": [],

@@ -11,6 +11,7 @@ from typing import Any
 
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.run.plan import Job
+from evalkit.task import Task
 
 
 def checkpoint_sha256(folder: Path) -> dict[str, str]:
@@ -20,17 +21,22 @@ def checkpoint_sha256(folder: Path) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in sorted(files) if path.is_file()}
 
 
+def data_files(task: Task, root: DataRoot) -> dict[str, str]:
+    """Return the hash of each annotation file of a task that is present."""
+    present = (path for path in task.files if root.resolve(path).is_file())
+    return {path: file_sha256(root.resolve(path)) for path in present}
+
+
 def task_settings(job: Job, root: DataRoot, limit: int | None) -> dict[str, Any]:
     """Return what a task's answers depend on: recipe, data files and every request."""
     digest = hashlib.sha256()
     for request in job.requests:
         views = [asdict(view) for view in request.views]
         digest.update(json.dumps([request.id, request.prompt, views], ensure_ascii=False).encode() + b"\n")
-    present = (path for path in job.task.files if root.resolve(path).is_file())
     return {
         "recipe": asdict(job.recipe),
         "limit": limit,
-        "data_files": {path: file_sha256(root.resolve(path)) for path in present},
+        "data_files": data_files(job.task, root),
         "requests_sha256": digest.hexdigest(),
     }
 
