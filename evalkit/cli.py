@@ -193,6 +193,15 @@ def check_command(args: argparse.Namespace) -> int:
     return gate.exit_code
 
 
+def submit_command(args: argparse.Namespace) -> int:
+    """Write a validated submission file for a split whose answers a server holds."""
+    from evalkit.commands.rescore import submit
+
+    count = submit(Path(args.run), args.task, Path(args.out), args.data_root)
+    print(f"{args.out}: {count} answers of {args.task}")
+    return 0
+
+
 def demo_command(args: argparse.Namespace) -> int:
     """Write the embedded demo: data of all six benchmarks and a tiny checkpoint."""
     from evalkit.demo import write_demo
@@ -358,6 +367,14 @@ def _add_score_commands(commands: Any) -> None:
     _card(parser, "internvl2")
     parser.add_argument("--summary", metavar="FILE", help="append the verdicts as Markdown (a CI step summary)")
     parser.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
+
+    parser = _command(
+        commands, "submit", submit_command, "evalkit submit RUN docvqa_test --out docvqa_test.json", json_flag=False
+    )
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--out", required=True, metavar="FILE")
+    _data_root(parser, required=False)
 
     parser = _command(commands, "demo", demo_command, "evalkit demo --out demo", json_flag=False)
     parser.add_argument("--out", required=True, metavar="DIR")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
@@ -31,6 +32,7 @@ class Task:
         defects: names of the official scorer's defects that ``Verdict.fixed`` mends.
         recipe: used when the card has none for this task.
         hub: the same samples on the Hub.
+        submit: writes the file that the benchmark's server takes, from the raw responses by id.
         get: how a user gets the data, one line.
     """
 
@@ -46,4 +48,5 @@ class Task:
     defects: tuple[str, ...] = field(default=())
     recipe: Recipe | None = None
     hub: HubSource | None = None
+    submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""

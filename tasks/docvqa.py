@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_vqa
@@ -16,6 +17,7 @@ from evalkit.data.readers import read_records, vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.metrics.anls import anls
 from evalkit.records import Sample, Verdict
+from evalkit.report.submission import write_json_records
 from evalkit.task import Task
 
 LABELS = "data/docvqa/val/val_v1.0.json"
@@ -63,6 +65,11 @@ def hub(split: str, name: str, labels: str | None) -> HubSource:
     )
 
 
+def submit(root: DataRoot, responses: Mapping[str, str], path: Path) -> None:
+    """Write the JSON that the RRC server takes for task 1 (rrc.cvc.uab.es, ch=17)."""
+    write_json_records(path, ({"questionId": int(key), "answer": answer} for key, answer in responses.items()))
+
+
 TASKS = (
     Task(
         name="docvqa_val", metric="anls", expected_n=5349, files=("data/docvqa/val.jsonl", LABELS),
@@ -71,6 +78,7 @@ TASKS = (
     ),
     Task(
         name="docvqa_test", metric="anls", expected_n=5188, files=("data/docvqa/test.jsonl",),
-        load=load_test, score=score, labelled=False, hub=hub("test", "test", None), get=GET,
+        load=load_test, score=score, labelled=False, submit=submit,
+        hub=hub("test", "test", None), get=GET,
     ),
 )  # fmt: skip

@@ -7,19 +7,22 @@ takes a first letter for the choice ("Answer: B" is read as A); ``fixed`` reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_tsv
-from evalkit.data.readers import read_tsv, unique
+from evalkit.data.readers import Row, read_tsv, tsv_columns, unique
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.metrics.choice import careful_choice, first_letter_choice
 from evalkit.records import Media, Sample, Verdict
+from evalkit.report.submission import write_xlsx
 from evalkit.task import Task
 
 ROTATION = 1_000_000
+DROPPED = frozenset({"hint", "category", "source", "image", "comment", "l2-category", "L2-category"})
 GET = "the TSV from download.openmmlab.com, see the InternVL evaluation guide (mmbench)"
 
 
@@ -51,8 +54,33 @@ def score(sample: Sample, answer: str) -> Verdict:
     return Verdict(float(choice == gold), choice if choice in options else None, float(fixed == gold))
 
 
-def task(name: str, expected_n: int, file: str, hub: tuple[str, str] | None = None, labelled: bool = True) -> Task:
-    """Return the task of one TSV; ``hub`` is (config, split) of the copy that holds the same rows."""
+def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: str, drop: Set[str], place: int) -> None:
+    """Write the official script's xlsx: the table without some columns, and the choice as column ``prediction``."""
+    columns = [name for name in tsv_columns(root.resolve(file), file) if name not in drop]
+    options = {sample.id: sample.fields["options"] for sample in load(root, file=file)}
+
+    def cells(row: Row) -> list[str | int | None]:
+        choice = first_letter_choice(responses[row.text("index")], options[row.text("index")])
+        texts = [int(row.text(name)) if name == "index" else row.data.get(name) for name in columns]
+        return [*texts[:place], choice, *texts[place:]]
+
+    rows = (cells(row) for row in read_tsv(root.resolve(file), file))
+    write_xlsx(path, [*columns[:place], "prediction", *columns[place:]], rows)
+
+
+def task(
+    name: str,
+    expected_n: int,
+    file: str,
+    hub: tuple[str, str] | None = None,
+    labelled: bool = True,
+    drop: Set[str] = DROPPED,
+    place: int = 6,
+) -> Task:
+    """Return the task of one TSV; ``hub`` is (config, split) of the copy that holds the same rows.
+
+    The submission file lacks the columns ``drop`` and has the prediction as column number ``place``.
+    """
     path = f"data/mmbench/{file}"
 
     def write(rows: Iterable[Mapping[str, Any]], root: DataRoot) -> int:
@@ -63,7 +91,7 @@ def task(name: str, expected_n: int, file: str, hub: tuple[str, str] | None = No
         name=name, metric="circular_accuracy", expected_n=expected_n, files=(path,), load=partial(load, file=path),
         score=score, labelled=labelled, unit=lambda sample: sample.group,
         defects=("first letter taken for the choice",),
-        hub=source, get=GET,
+        hub=source, get=GET, submit=partial(submit, file=path, drop=drop, place=place),
     )  # fmt: skip
 
 
@@ -72,5 +100,5 @@ TASKS = (
     task("mmbench_test_en", 6666, "mmbench_test_en_20231003.tsv", ("en", "test"), labelled=False),
     task("mmbench_dev_cn", 4329, "mmbench_dev_cn_20231003.tsv", ("cn", "dev")),
     task("mmbench_test_cn", 6666, "mmbench_test_cn_20231003.tsv", ("cn", "test"), labelled=False),
-    task("ccbench_dev", 2040, "CCBench_legacy.tsv"),
+    task("ccbench_dev", 2040, "CCBench_legacy.tsv", drop={"category", "image"}, place=8),
 )

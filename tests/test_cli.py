@@ -12,7 +12,19 @@ import pytest
 
 from tests.conftest import REPO, Cli
 
-COMMANDS = [["tasks"], ["show"], ["data", "check"], ["data", "fetch"], ["run"], ["score"], ["table"], ["demo"]]
+COMMANDS = [
+    ["tasks"],
+    ["show"],
+    ["data", "check"],
+    ["data", "fetch"],
+    ["run"],
+    ["score"],
+    ["table"],
+    ["compare"],
+    ["check"],
+    ["submit"],
+    ["demo"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

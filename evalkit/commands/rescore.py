@@ -35,16 +35,50 @@ def score_run(out: Path, data_root: str | None) -> Report:
     root = DataRoot(data_root or record["data_root"])
     settings = record["settings"]["tasks"]
     selection = select(record["card"], list(settings), record["plugins"], root)
-    answered = []
-    for task in selection.tasks:
-        samples = list(task.load(root))[: settings[task.name]["limit"]]
-        shards = out / task.name / "shards"
-        finished = out / task.name / "predictions.jsonl"
-        # The shards are the raw record; predictions.jsonl may be all that a user kept.
-        responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
-        answered.append(Answered(task, samples, responses))
+    answered = [_recorded(out, task, root, settings[task.name]["limit"]) for task in selection.tasks]
     text, scores = write_results(out, selection.card, answered)
     return Report(scores, text, report_gaps(scores, selection.missing, out))
+
+
+def _recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
+    """Return a task of a run folder with its samples and responses."""
+    shards, finished = out / task.name / "shards", out / task.name / "predictions.jsonl"
+    # The shards are the raw record; predictions.jsonl may be all that a user kept.
+    responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
+    return Answered(task, list(task.load(root))[:limit], responses)
+
+
+def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
+    """Write the submission file of one task of a run.
+
+    Args:
+        out: the run folder.
+        name: the task.
+        file: what to write.
+        data_root: where the data is now; None takes the run's.
+
+    Returns:
+        Number of answers.
+
+    Raises:
+        InputError: the run has no such task, or the task has no submission format.
+        IncompleteError: samples without an answer; nothing is written.
+    """
+    record = read_run(out)
+    if name not in record["settings"]["tasks"]:
+        raise InputError(f"{out} has no task {name!r}; it has {', '.join(record['settings']['tasks'])}")
+    root = DataRoot(data_root or record["data_root"])
+    (task,) = select(record["card"], [name], record["plugins"], root).tasks
+    if task.submit is None:
+        raise InputError(f"task {name!r} has no submission format: its labels are local, use evalkit score")
+    _, samples, responses = _recorded(out, task, root, None)
+    absent = [item.id for item in samples if item.id not in responses or responses[item.id].outcome.failed]
+    if absent:
+        raise IncompleteError(
+            f"{len(absent)} of {len(samples)} samples have no answer: {listed(absent)}; nothing written"
+        )
+    task.submit(root, {sample.id: responses[sample.id].response for sample in samples}, file)
+    return len(samples)
 
 
 def score_foreign(

@@ -187,6 +187,12 @@ def read_tsv(path: Path, shown: str) -> Iterator[Row]:
         yield Row(present, f"{path}: row {line + 1}", line)
 
 
+def tsv_columns(path: Path, shown: str) -> list[str]:
+    """Return the column names of a tab-separated table, in order (errors as in ``read_tsv``)."""
+    first = open_text(path, shown).partition("\n")[0]
+    return [name.strip('"') for name in first.rstrip("\r").split("\t")]
+
+
 def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]] | None = None) -> list[Sample]:
     """Read the jsonl shape shared by the image question sets (protocol sheet, 6: common to 6.1-6.4 and 6.8).
 
