@@ -103,6 +103,7 @@ def run_command(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         device=args.device,
         attention=args.attention,
+        audit=args.audit,
     )
     if args.dry_run:
         from evalkit.commands.estimate import estimate, estimate_lines
@@ -332,6 +333,13 @@ def _add_run(commands: Any) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="auto: bfloat16 on CUDA, else float32")
     parser.add_argument("--device", default="auto", help="auto: CUDA if there is one, else cpu")
     parser.add_argument("--attention", choices=ATTENTION, default="sdpa", help="default: sdpa")
+    parser.add_argument(
+        "--audit",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="answer N samples of each task again with the reference engine",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print samples, tiles, tokens and an estimate only")
     _plugin(parser)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from inspect import getsourcefile, unwrap
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -49,6 +52,7 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
         "outcomes": {outcome.value: counts[outcome] for outcome in Outcome},
         "fixed_score": None,
         "subsets": {},
+        "scorer_sha256": scorer_sha256(task),
     }
     if scored:
         official = observations(lines)
@@ -58,6 +62,14 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
             summary["fixed_score"] = PERCENT * _mean(observations(lines, fixed=True))
         summary["subsets"] = _subsets(lines)
     return TaskScores(summary, lines)
+
+
+def scorer_sha256(task: Task) -> str:
+    """Return the hash of the code that turns an answer into a value: the plugin's file and the metrics."""
+    plugin = getsourcefile(unwrap(getattr(task.score, "func", task.score)))
+    files = [Path(plugin)] if plugin else []
+    files += [Path(__file__), *sorted((Path(__file__).parent / "metrics").glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def observations(lines: Sequence[Score], fixed: bool = False) -> list[Observation]:

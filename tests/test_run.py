@@ -191,6 +191,35 @@ def test_limit(demo: Path, cli: Cli, tmp_path: Path) -> None:
     assert [summary["n"] for summary in json.loads(done.stdout).values()] == [2, 2]
 
 
+def test_audit_finds_no_difference_in_float32_and_a_planted_one(demo: Path, cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    args = ["--tasks", "textvqa_val", "--data-root", demo, "--out", out, "--audit", "100"]
+    done = cli("run", "--model", demo / "checkpoint", *args)
+    assert done.returncode == 0 and "0 of 16 answers differ" in done.stderr, done.stderr
+    shard = out / "textvqa_val" / "shards" / "rank0.jsonl"
+    first, *others = shard.read_text(encoding="utf-8").splitlines()
+    planted = json.loads(first) | {"response": "another answer"}
+    shard.write_text("\n".join([json.dumps(planted), *others]) + "\n", encoding="utf-8")
+    assert cli("run", "--model", demo / "checkpoint", *args).returncode == 0
+    found = json.loads((out / "run.json").read_text())["audit"]["textvqa_val"]
+    assert (found["n"], found["answers_differ"], found["ids"]) == (16, 1, [planted["id"]])
+    assert "1 of 16 answers differ" in (out / "card.md").read_text()
+    refused = cli("run", "--model", f"replay:{out}", *args[:-2], "--audit", "3")
+    assert refused.returncode == 2 and "--audit" in refused.stderr
+
+
+def test_provenance(single: Path) -> None:
+    record = json.loads((single / "run.json").read_text())
+    assert {"fingerprint", "settings", "versions", "launches", "data_root", "card"} <= record.keys()
+    tasks, media = record["settings"]["tasks"], record["settings"]["media"]
+    assert tasks.keys() == media.keys()
+    assert media["refcoco_val"]["files"] > 0 and media["refcoco_val"]["absent"] == 0
+    assert tasks["refcoco_val"]["recipe"]["max_tiles"] == 6
+    assert "model.safetensors" in record["settings"]["model"]["checkpoint"]
+    scores = json.loads((single / "scores.json").read_text())
+    assert scores["refcoco_val"]["scorer_sha256"] != scores["mvbench"]["scorer_sha256"]
+
+
 @pytest.mark.shared_data
 def test_the_real_chartqa_images_on_two_ranks(tiny_checkpoint: Path, shared: Path, tmp_path: Path) -> None:
     """577 real questions on 349 real charts; the token limit is lowered, the pixels and prompts are the card's."""

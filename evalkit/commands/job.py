@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.card import Card, load_card
+from evalkit.commands.audit import audit
 from evalkit.commands.results import Answered, read_run, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
@@ -20,7 +21,7 @@ from evalkit.records import Outcome
 from evalkit.registry import choose, load_tasks
 from evalkit.requests import build_requests, recipe_for
 from evalkit.run.plan import Job, Unit, plan
-from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, task_settings
+from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
 from evalkit.run.store import read_shards, write_json, write_predictions
 from evalkit.task import Task
 
@@ -47,6 +48,7 @@ class RunOptions:
     dtype: str = "auto"
     device: str = "auto"
     attention: str = "sdpa"
+    audit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ def _prepare(options: RunOptions, ranks: Ranks) -> _Prepared:
     root = DataRoot(options.data_root)
     selection = select(options.card, options.tasks, options.plugins, root)
     jobs = build_jobs(selection, root, options.limit, tile_size_of(options.model, selection.card))
+    if options.audit and options.model.startswith("replay:"):
+        raise InputError("--audit needs a checkpoint: recorded responses cannot be computed again")
     return _Prepared(options, ranks, root, selection, jobs, _open_model(options, ranks))
 
 
@@ -231,7 +235,10 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     if record:
         _refuse_other_settings(options.out, record["settings"], {"model": settings, "tasks": tasks})
         tasks = record["settings"]["tasks"] | tasks
-    all_settings = {"model": settings, "tasks": tasks}
+    # Recorded and compared, but no reason to refuse: a mended image may be asked about in the same run.
+    media = record.get("settings", {}).get("media", {})
+    media |= {job.task.name: media_fingerprint(job, prepared.root) for job in prepared.jobs}
+    all_settings = {"model": settings, "tasks": tasks, "media": media}
     hardware = {"machine": platform.machine(), "cores": _cores(), "device": described.get("device_name")}
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     launch = {"command": list(command), "started": started, "ranks": prepared.ranks.world, "hardware": hardware}
@@ -244,6 +251,7 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
             "data_root": str(options.data_root.resolve()),
             "fingerprint": fingerprint(all_settings),
             "settings": all_settings,
+            "audit": record.get("audit", {}),
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
             "launches": [*record.get("launches", []), launch],
         },
@@ -301,6 +309,11 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
         answered.append(Answered(job.task, job.samples, responses))
     record = read_run(out)
     record["launches"][-1] |= launch
+    reference = prepared.model.reference() if prepared.options.audit else None
+    if reference:
+        by_task = {item.task.name: item.responses for item in answered}
+        found = audit(reference, prepared.jobs, by_task, prepared.root, prepared.options.audit)
+        record["audit"] = record.get("audit", {}) | found
     write_json(out / "run.json", record)
     text, scores = write_results(out, prepared.selection.card, answered)
     say(text)

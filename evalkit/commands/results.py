@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from evalkit.card import Card
+from evalkit.commands.audit import audit_note
 from evalkit.errors import InputError
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, Score
@@ -82,7 +83,9 @@ class RunFolder:
         self._scores: dict[str, Any] = _read_json(out / "scores.json")
         if not isinstance(self._scores, dict):
             raise InputError(f"{out / 'scores.json'}: not written by evalkit")
-        model = read_run(out)["model"] if (out / "run.json").exists() else {}
+        record = read_run(out) if (out / "run.json").exists() else {}
+        model = record.get("model", {})
+        self._audit: dict[str, Any] = record.get("audit", {})
         self.label = f"{Path(str(model.get('name', out.name))).name} ({out.name})"
         self.notes = tuple(_notes(model, card))
 
@@ -96,6 +99,7 @@ class RunFolder:
         fixed = [
             summary["score"] if summary["fixed_score"] is None else summary["fixed_score"] for summary in summaries
         ]
+        audited = [audit_note(name, self._audit[name]) for name in tasks if name in self._audit]
         return RowResult(
             score=fmean([summary["score"] for summary in summaries]) if whole else None,
             ci95=self._interval(tasks, summaries) if whole else None,
@@ -103,7 +107,7 @@ class RunFolder:
             expected_n=sum(summary["expected_n"] for summary in summaries),
             fixed=fmean(fixed) if whole else None,
             missing_tasks=missing,
-            notes=tuple(_outcome_notes(tasks, self._scores)),
+            notes=tuple([*_outcome_notes(tasks, self._scores), *audited]),
         )
 
     def _interval(self, tasks: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -26,5 +26,8 @@ class Model(Protocol):
             pixels: uint8 tiles of shape (tiles, S, S, 3) for each ``<image>``; empty if ``needs_media`` is False.
         """
 
+    def reference(self) -> Model | None:
+        """Return the same model answering one question at a time, or None if it computes nothing."""
+
     def describe(self) -> dict[str, Any]:
         """Return what run.json records of the model: settings that can move an answer under ``settings``."""

@@ -39,6 +39,9 @@ class ReplayModel:
         """Return the source and its hash for run.json."""
         return {"kind": "replay", "source": str(self.source), "settings": {"responses_sha256": self.digest}}
 
+    def reference(self) -> None:
+        """Return None: recorded responses are not computed."""
+
     def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
         """Yield the recorded responses; a sample without one is ``missing``."""
         for request in requests:

@@ -14,8 +14,8 @@ from evalkit.scoring import PERCENT, observations
 
 # A difference in an earlier group moves scores more; a key that is in none comes last.
 EFFECT = (
-    "checkpoint", "responses_sha256", "limit", "data_files", "prompt", "max_tiles", "thumbnail", "frames", "frame_rule",
-    "max_new_tokens", "min_new_tokens", "dtype", "attention", "engine", "requests_sha256",
+    "checkpoint", "responses_sha256", "limit", "data_files", "media", "prompt", "max_tiles", "thumbnail",
+    "frames", "frame_rule",     "max_new_tokens", "min_new_tokens", "dtype", "attention", "engine", "requests_sha256",
 )  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def _with_p(item: TaskDifference, adjusted: float) -> TaskDifference:
 
 
 def _shared_settings(settings: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    kept = {name: settings.get("tasks", {}).get(name) for name in tasks}
-    return {"model": settings.get("model", {}), "tasks": kept}
+    kept = {part: {name: settings.get(part, {}).get(name) for name in tasks} for part in ("tasks", "media")}
+    return {"model": settings.get("model", {}), **kept}
 
 
 def _effect(line: str) -> int:

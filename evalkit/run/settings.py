@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from evalkit.data.root import DataRoot, file_sha256
+from evalkit.errors import InputError
 from evalkit.run.plan import Job
 from evalkit.task import Task
+
+_MIB = 1 << 20
 
 
 def checkpoint_sha256(folder: Path) -> dict[str, str]:
@@ -25,6 +29,38 @@ def data_files(task: Task, root: DataRoot) -> dict[str, str]:
     """Return the hash of each annotation file of a task that is present."""
     present = (path for path in task.files if root.resolve(path).is_file())
     return {path: file_sha256(root.resolve(path)) for path in present}
+
+
+def media_fingerprint(job: Job, root: DataRoot) -> dict[str, Any]:
+    """Return the number of a task's media files, how many are absent, and one hash of those present.
+
+    It covers each file's official path, size and content; of files above 2 MiB (videos) the first and last MiB. A table
+    that holds the images itself is among the data files.
+    """
+    media = {view.media for request in job.requests for view in request.views if view.media.kind != "row"}
+    paths = sorted({item.path for item in media})
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: _ends_sha256(root, path), paths))
+    digest = hashlib.sha256("".join(f"{path} {item}\n" for path, item in zip(paths, found, strict=True)).encode())
+    return {"files": len(paths), "absent": found.count(None), "sha256": digest.hexdigest()}
+
+
+def _ends_sha256(root: DataRoot, path: str) -> str | None:
+    """Return the hash of a media file (of a folder of frames: its files' names and sizes); None if it is absent."""
+    try:
+        place = root.resolve(path)
+        if place.is_dir():
+            listing = sorted(f"{file.name} {file.stat().st_size}" for file in place.iterdir())
+            return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+        size = place.stat().st_size
+        with place.open("rb") as file:
+            content = file.read(2 * _MIB if size <= 2 * _MIB else _MIB)
+            if size > 2 * _MIB:
+                file.seek(size - _MIB)
+                content += file.read()
+    except (OSError, InputError):
+        return None
+    return hashlib.sha256(f"{size} ".encode() + content).hexdigest()
 
 
 def task_settings(job: Job, root: DataRoot, limit: int | None) -> dict[str, Any]:

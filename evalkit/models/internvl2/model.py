@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from evalkit.models.base import Pixels
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.generation import Answer, Generator, Prompt, Sampling
-from evalkit.models.internvl2.network import load_network, normalise
+from evalkit.models.internvl2.network import TILE_BATCH, load_network, normalise
 from evalkit.models.internvl2.prompt import CONTEXT, END, IMAGE, chat_prompt, encode_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer, TokenizerLike
 from evalkit.records import Outcome, Request, Response
@@ -63,8 +64,16 @@ class InternVL2Model:
                 "dtype": str(self.dtype).removeprefix("torch."),
                 "attention": self.attention,
                 "engine": "grouped" if self.shared else "reference",
+                "cache_tokens": CACHE_TOKENS,
+                "tile_batch": TILE_BATCH,
             },
         }
+
+    def reference(self) -> InternVL2Model:
+        """Return the same model, sharing its weights, with the reference engine."""
+        model = copy(self)
+        model.shared = False
+        return model
 
     def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
         """Yield each request's response the moment it is there (see ``models.base.Model``)."""

@@ -17,6 +17,8 @@ from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig, firs
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+# Tiles that pass the vision encoder together.
+TILE_BATCH = 16
 
 # Official vision tensor names -> transformers' InternVLVisionModel (attn.qkv is split into thirds below).
 _VISION_NAMES = (
@@ -52,7 +54,7 @@ class InternVL2(nn.Module):
         self.language_model = Qwen2ForCausalLM(Qwen2Config(**llm, attn_implementation=attention))
 
     @torch.inference_mode()
-    def image_features(self, pixel_values: Tensor, tile_batch: int = 16) -> Tensor:
+    def image_features(self, pixel_values: Tensor, tile_batch: int = TILE_BATCH) -> Tensor:
         """Encode tiles (protocol sheet 1.5).
 
         Args:

@@ -1,0 +1,93 @@
+"""``run --audit N``: a sample of each task answered again by the reference engine, and how much that changes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+from evalkit.data.root import DataRoot
+from evalkit.errors import MediaError
+from evalkit.media.load import load
+from evalkit.metrics.statistics import SEED
+from evalkit.models.base import Model
+from evalkit.records import Request, Response, Sample
+from evalkit.run.plan import Job
+
+
+def audit(
+    reference: Model, jobs: Sequence[Job], responses: Mapping[str, Mapping[str, Response]], root: DataRoot, count: int
+) -> dict[str, dict[str, Any]]:
+    """Answer a seeded sample of each task one question at a time and compare.
+
+    Args:
+        reference: the same model with the reference engine.
+        jobs: the tasks.
+        responses: the run's responses of each task, by id.
+        root: the data root.
+        count: samples per task; all where a task has fewer.
+
+    Returns:
+        For each task the number audited, how many answers and how many scores differ (None without labels), the share
+        of differing answers with its 95 % Wilson interval, and the ids that differ.
+    """
+    found = {}
+    for job in jobs:
+        known = responses[job.task.name]
+        usable = [
+            (sample, request)
+            for sample, request in zip(job.samples, job.requests, strict=True)
+            if request.id in known and not known[request.id].outcome.failed
+        ]
+        chosen = random.Random(SEED).sample(usable, min(count, len(usable)))
+        again = [(sample, known[request.id], _ask(reference, request, root)) for sample, request in chosen]
+        differing = [first.id for _, first, second in again if second is None or first.response != second.response]
+        scored = any(sample.references for sample in job.samples)
+        values = (
+            [(_value(job, sample, first), _value(job, sample, second)) for sample, first, second in again]
+            if scored
+            else []
+        )
+        low, high = wilson(len(differing), len(again))
+        found[job.task.name] = {
+            "n": len(again),
+            "answers_differ": len(differing),
+            "scores_differ": sum(first != second for first, second in values) if scored else None,
+            "share": len(differing) / len(again) if again else None,
+            "ci95": [low, high],
+            "ids": differing,
+        }
+    return found
+
+
+def _ask(reference: Model, request: Request, root: DataRoot) -> Response | None:
+    try:
+        pixels = [tiles for view in request.views for tiles in load(view, root)]
+    except MediaError:
+        return None  # the file was there during the run: a difference
+    return next(response for _, response in reference.answer([request], pixels))
+
+
+def _value(job: Job, sample: Sample, response: Response | None) -> float | None:
+    return None if response is None else job.task.score(sample, response.response).value
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's interval of a share; (0, 1) without observations."""
+    if not n:
+        return 0.0, 1.0
+    share, spread = hits / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def audit_note(task: str, found: Mapping[str, Any]) -> str:
+    """Return one line about a task's audit."""
+    scores = "no labels" if found["scores_differ"] is None else f"{found['scores_differ']} scores"
+    low, high = found["ci95"]
+    return (
+        f"{task}: batch audit, {found['answers_differ']} of {found['n']} answers differ from the reference engine "
+        f"(95% {100 * low:.1f}-{100 * high:.1f} %), {scores}"
+    )
