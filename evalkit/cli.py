@@ -43,6 +43,11 @@ def _points(text: str) -> float:
     return value
 
 
+def _server_score(text: str) -> tuple[str, float]:
+    name, _, score = text.partition("=")
+    return name, _points(score)
+
+
 def _level(text: str) -> float:
     value = _points(text)
     if not 0 < value < 1:
@@ -127,10 +132,12 @@ def score_command(args: argparse.Namespace) -> int:
     if args.run:
         if args.task or args.predictions:
             raise InputError("score takes a run folder, or --task and --predictions, not both")
-        report = score_run(Path(args.run), args.data_root)
+        report = score_run(Path(args.run), args.data_root, dict(args.server_score))
     else:
         if not (args.task and args.predictions and args.data_root):
             raise InputError("score takes a run folder, or --task, --predictions and --data-root")
+        if args.server_score:
+            raise InputError("--server-score is kept in a run folder: evalkit score RUN --server-score TASK=SCORE")
         out = Path(args.out) if args.out else None
         report = score_foreign(
             args.task, Path(args.predictions), args.data_root, args.card, args.plugin, out, args.allow_missing
@@ -352,6 +359,10 @@ def _add_score_commands(commands: Any) -> None:
     _data_root(parser, required=False)
     _card(parser)
     parser.add_argument("--out", metavar="DIR", help="write scores.json, scores.jsonl and card.md there")
+    parser.add_argument(
+        "--server-score", type=_server_score, action="append", default=[], metavar="TASK=SCORE",
+        help="keep a score that a benchmark's server returned (repeatable)",
+    )  # fmt: skip
     parser.add_argument("--allow-missing", action="store_true", help="count samples without a prediction wrong")
     _plugin(parser)
 

@@ -82,3 +82,20 @@ def test_incomplete_or_unknown(run: Path, cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 3 and "have no answer" in done.stderr and not (tmp_path / "answers.json").exists()
     assert cli("submit", run, "textvqa_val", "--out", tmp_path / "x").returncode == 2
     assert cli("submit", run, "mvbench", "--out", tmp_path / "x").returncode == 2
+
+
+def test_a_score_from_a_server_is_kept_and_marked(run: Path, cli: Cli, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    done = cli("score", copy, "--server-score", "docvqa_test=81.7", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)["docvqa_test"]
+    assert summary["server_score"] == 81.7 and summary["score"] is None
+    assert json.loads(cli("score", copy, "--json").stdout)["docvqa_test"]["server_score"] == 81.7
+    shown = cli("table", copy).stdout
+    assert "81.7 is the score that the benchmark's server returned" in shown
+    line = next(line for line in shown.splitlines() if line.startswith("| DocVQA test"))
+    assert [cell.strip() for cell in line.split("|")][6] == "81.7"
+    assert cli("score", copy, "--server-score", "textvqa_val=3").returncode == 2
+    assert cli("score", copy, "--server-score", "docvqa_test=much").returncode == 2
+    assert cli("score", copy, "--server-score", "nobody=3").returncode == 2

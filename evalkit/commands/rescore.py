@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.commands.job import card_reference, listed, report_gaps, say, select
-from evalkit.commands.results import Answered, read_run, write_results
+from evalkit.commands.results import Answered, read_run, record_server_scores, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, InputError
 from evalkit.run.settings import data_files, fingerprint
@@ -24,14 +24,17 @@ class Report(NamedTuple):
     exit_code: int
 
 
-def score_run(out: Path, data_root: str | None) -> Report:
+def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, float]) -> Report:
     """Score a run folder again from its stored responses.
 
     Args:
         out: the run folder, finished or not.
         data_root: where the data is now; None takes the run's.
+        server_scores: scores of tasks with hidden labels that came back from a server.
     """
     record = read_run(out)
+    if server_scores:
+        record_server_scores(out, server_scores)
     root = DataRoot(data_root or record["data_root"])
     settings = record["settings"]["tasks"]
     selection = select(record["card"], list(settings), record["plugins"], root)

@@ -40,10 +40,30 @@ def write_results(out: Path, card: Card, answered: Sequence[Answered]) -> tuple[
         write_scores(out / task.name, scores.lines)
         fresh[task.name] = scores.summary
     path = out / "scores.json"
-    write_json(path, (_read_json(path) if path.exists() else {}) | fresh)
+    stored = _read_json(path) if path.exists() else {}
+    for name, summary in fresh.items():
+        if "server_score" in stored.get(name, {}):  # came from outside, and cannot be computed again
+            summary["server_score"] = stored[name]["server_score"]
+    write_json(path, stored | fresh)
     text = render(build(card, [RunFolder(out, card)]), "md")
     write_atomically(out / "card.md", text)
     return text, fresh
+
+
+def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
+    """Keep scores that came back from a benchmark's server, marked as such.
+
+    Raises:
+        InputError: a task that the run has not answered, or that is scored here.
+    """
+    scores = _read_json(out / "scores.json")
+    for name, score in given.items():
+        if name not in scores:
+            raise InputError(f"{out} has no task {name!r}; it has {', '.join(scores)}")
+        if scores[name]["score"] is not None:
+            raise InputError(f"task {name!r} has local labels: its score is computed, not taken from a server")
+        scores[name]["server_score"] = score
+    write_json(out / "scores.json", scores)
 
 
 def _read_json(path: Path) -> Any:
@@ -95,22 +115,30 @@ class RunFolder:
         if not summaries:
             return None
         missing = tuple(name for name in tasks if name not in self._scores)
-        whole = not missing and all(summary["score"] is not None for summary in summaries)
+        scores = [summary.get("server_score", summary["score"]) for summary in summaries]
+        whole = not missing and None not in scores
         fixed = [
             summary["score"] if summary["fixed_score"] is None else summary["fixed_score"] for summary in summaries
         ]
+        served = [
+            f"{name}: {self._scores[name]['server_score']} is the score that the benchmark's server returned"
+            for name in tasks
+            if "server_score" in self._scores.get(name, {})
+        ]
         audited = [audit_note(name, self._audit[name]) for name in tasks if name in self._audit]
         return RowResult(
-            score=fmean([summary["score"] for summary in summaries]) if whole else None,
+            score=fmean(scores) if whole else None,
             ci95=self._interval(tasks, summaries) if whole else None,
             n=sum(summary["n"] for summary in summaries),
             expected_n=sum(summary["expected_n"] for summary in summaries),
-            fixed=fmean(fixed) if whole else None,
+            fixed=fmean(fixed) if whole and None not in fixed else None,
             missing_tasks=missing,
-            notes=tuple([*_outcome_notes(tasks, self._scores), *audited]),
+            notes=tuple([*served, *_outcome_notes(tasks, self._scores), *audited]),
         )
 
     def _interval(self, tasks: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+        if any(summary["score"] is None for summary in summaries):
+            return None  # a server says no more than the score
         if len(tasks) == 1:
             stored = summaries[0]["ci95"]
             return None if stored is None else (stored[0], stored[1])
