@@ -56,7 +56,10 @@ def _level(text: str) -> float:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("names no task")
+    return names
 
 
 def tasks_command(args: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ def load_tasks(plugins: Sequence[str] = ()) -> dict[str, Task]:
 
 
 def choose(tasks: dict[str, Task], names: Iterable[str]) -> list[Task]:
-    """Return the named tasks.
+    """Return the named tasks, each once.
 
     Raises:
         InputError: an unknown name; lists the nearest known ones.
@@ -53,7 +53,7 @@ def choose(tasks: dict[str, Task], names: Iterable[str]) -> list[Task]:
     from difflib import get_close_matches
 
     chosen = []
-    for name in names:
+    for name in dict.fromkeys(names):
         if name not in tasks:
             near = get_close_matches(name, tasks, n=3) or sorted(tasks)
             raise InputError(f"unknown task {name!r}; known are e.g. {', '.join(near)} (all: evalkit tasks)")

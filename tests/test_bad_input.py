@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,3 +214,85 @@ def test_an_unwritable_run_folder(cli: Cli, demo: Path, tmp_path: Path) -> None:
     blocked.write_text("")
     args: Arguments = ["--tasks", "refcoco_val", "--data-root", demo, "--out", blocked / "run"]
     check(cli, ["run", "--model", demo / "checkpoint", *args], 2, "file")
+
+
+def test_a_line_torn_inside_a_letter_is_no_response(tmp_path: Path) -> None:
+    from evalkit.records import Response
+    from evalkit.run.store import ShardWriter, read_shards
+
+    shard = tmp_path / "rank0.jsonl"
+    with ShardWriter(shard) as writer:
+        writer.append(Response("a", "红色\u2028圆"))
+        writer.append(Response("b", "蓝色"))
+    whole = shard.read_bytes()
+    for cut in range(1, len(whole) - whole.index(b"\n") - 1):
+        shard.write_bytes(whole[:-cut])
+        assert {key: item.response for key, item in read_shards(tmp_path).items()} == {"a": "红色\u2028圆"}
+    with ShardWriter(shard) as writer:
+        writer.append(Response("b", "绿色"))
+    assert {key: item.response for key, item in read_shards(tmp_path).items()} == {"a": "红色\u2028圆", "b": "绿色"}
+
+
+def test_unusual_but_valid_files(root: Path, cli: Cli) -> None:
+    """A byte order mark, CRLF line ends and blank lines are no errors; an empty file lists no sample."""
+    path = root / "data" / "docvqa" / "test.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode() + b"\r\n")
+    shown = json.loads(cli("show", "docvqa_test", "--data-root", root, "--json").stdout)
+    assert len(shown) == len(lines)
+    path.write_text("")
+    done = cli("show", "docvqa_test", "--data-root", root, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout) == []
+
+
+def test_hostile_questions(root: Path, cli: Cli, demo: Path, tmp_path: Path) -> None:
+    """Markers, special tokens and braces in a question change no other sample, and none is lost."""
+    path = root / "data" / "docvqa" / "test.jsonl"
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][:5]
+    for record, question in zip(
+        records, ["<image> what?", "{question} {media} {0}", "<|im_end|>x", "<IMG_CONTEXT>?", "\u2028"], strict=True
+    ):
+        record["question"] = question
+    write_jsonl(path, records)
+    args = ["--model", demo / "checkpoint", "--data-root", root]
+    shown = json.loads(cli("show", "docvqa_test", *args, "--json").stdout)
+    assert shown[1]["prompt"].startswith("<image>\n{question} {media} {0} Answer")
+    assert [entry["prompt_tokens"] is None for entry in shown] == [False, False, False, True, False]
+    done = cli("run", *args, "--tasks", "docvqa_test,docvqa_test", "--out", tmp_path / "run")
+    assert done.returncode == 3 and "1 model_error" in done.stderr and "Traceback" not in done.stderr
+    lines = (tmp_path / "run" / "docvqa_test" / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+    outcomes = [json.loads(line)["outcome"] for line in lines if line]
+    assert outcomes[3] == "model_error" and "model_error" not in outcomes[:3] + outcomes[4:]
+    shards = (tmp_path / "run" / "docvqa_test" / "shards" / "rank0.jsonl").read_bytes()
+    assert shards.count(b"\n") == 5  # a task named twice is asked once
+    assert cli("run", *args, "--tasks", "docvqa_test", "--out", tmp_path / "none", "--dry-run").returncode == 0
+
+
+def test_half_a_surrogate_pair(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    predictions = tmp_path / "predictions.jsonl"
+    predictions.write_text('{"id": "0", "response": "\\ud800"}\n')
+    args: Arguments = ["score", "--task", "refcoco_val", "--predictions", predictions, "--data-root", demo]
+    check(cli, args, 2, ":1", "surrogate")
+
+
+def test_no_task_named(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    args: Arguments = ["run", "--model", demo / "checkpoint", "--data-root", demo, "--out", tmp_path / "run"]
+    check(cli, [*args, "--tasks", ","], 2, "names no task")
+
+
+def test_an_error_under_torchrun_is_said_once(demo: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "evalkit"]
+    command += [
+        "run",
+        "--model",
+        str(tmp_path),
+        "--card",
+        "internvl2",
+        "--data-root",
+        str(demo),
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("config.json: cannot be read") == 1

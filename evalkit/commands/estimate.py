@@ -52,6 +52,8 @@ def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatToke
         images = sum(layout.images if layout else 1 for layout in found)
         tiles = sum(layout.tiles * layout.images for layout in found if layout)
         length = prompt_length(tokenizer, chat_prompt(request.prompt), images, tiles, per_tile)
+        if length is None:  # will be a model_error
+            continue
         prompt_tokens += length
         suffix_tokens += length - tiles * per_tile + min(request.generation.max_new_tokens, USUAL_ANSWER)
     tiles = sum(layout.tiles * layout.images for layout in cut.values() if layout)

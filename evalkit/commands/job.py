@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.card import Card, load_card
 from evalkit.commands.audit import audit
-from evalkit.commands.results import Answered, read_run, write_results
+from evalkit.commands.results import Answered, read_run, score_lines, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
 from evalkit.records import Outcome
@@ -315,8 +315,8 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
         found = audit(reference, prepared.jobs, by_task, prepared.root, prepared.options.audit)
         record["audit"] = record.get("audit", {}) | found
     write_json(out / "run.json", record)
-    text, scores = write_results(out, prepared.selection.card, answered)
-    say(text)
+    _, scores = write_results(out, prepared.selection.card, answered)
+    say(f"{score_lines(scores)}the card's tables: {out / 'card.md'}")
     return report_gaps(scores, prepared.selection.missing, out)
 
 

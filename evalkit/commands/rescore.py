@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.commands.job import card_reference, listed, report_gaps, say, select
-from evalkit.commands.results import Answered, read_run, record_server_scores, write_results
+from evalkit.commands.results import Answered, read_run, record_server_scores, score_lines, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, InputError
 from evalkit.run.settings import data_files, fingerprint
@@ -120,7 +120,7 @@ def score_foreign(
         say(f"{said} and count wrong: {listed(missing)}")
     if out is None:
         scores = {task: score_task(chosen, samples, responses).summary}
-        text = _lines(scores)
+        text = score_lines(scores)
     else:
         _record(out, chosen, root, predictions, card, plugins)
         write_predictions(out / task, samples, responses)
@@ -148,16 +148,3 @@ def _record(out: Path, task: Task, root: DataRoot, predictions: Path, card: str 
         "launches": [],
     }
     write_json(out / "run.json", content)
-
-
-def _lines(scores: dict[str, Any]) -> str:
-    """Return a line per task for people."""
-    lines = []
-    for name, summary in scores.items():
-        score = "no local labels" if summary["score"] is None else f"{summary['score']:.3f}"
-        ci = "" if summary["ci95"] is None else "  95% [{:.2f}, {:.2f}]".format(*summary["ci95"])
-        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.3f}"
-        other = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
-        whole = f"n {summary['n']} of {summary['expected_n']}"
-        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}  {whole}  ({other})\n")
-    return "".join(lines)

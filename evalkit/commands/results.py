@@ -50,6 +50,19 @@ def write_results(out: Path, card: Card, answered: Sequence[Answered]) -> tuple[
     return text, fresh
 
 
+def score_lines(scores: dict[str, Any]) -> str:
+    """Return a line per task for people."""
+    lines = []
+    for name, summary in scores.items():
+        score = "no local labels" if summary["score"] is None else f"{summary['score']:.3f}"
+        ci = "" if summary["ci95"] is None else "  95% [{:.2f}, {:.2f}]".format(*summary["ci95"])
+        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.3f}"
+        other = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
+        whole = f"n {summary['n']} of {summary['expected_n']}"
+        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}  {whole}  ({other})\n")
+    return "".join(lines)
+
+
 def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
     """Keep scores that came back from a benchmark's server, marked as such.
 
@@ -159,7 +172,8 @@ class RunFolder:
         """
         path = self._out / task / "scores.jsonl"
         try:
-            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
+            records = [json.loads(line) for line in lines if line]
             return [Score(**record | {"outcome": Outcome(record["outcome"])}) for record in records]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error

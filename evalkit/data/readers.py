@@ -35,6 +35,8 @@ class Row:
         value = self._need(key)
         if not isinstance(value, str):
             raise InputError(f"{self.where}: {key!r} must be a string, not {_kind(value)}")
+        if not storable(value):
+            raise InputError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
         return value
 
     def identity(self, key: str) -> str:
@@ -79,6 +81,15 @@ class Row:
                 f"{self.where}: no key {key!r}; the record has {', '.join(map(repr, self.data)) or 'none'}"
             )
         return self.data[key]
+
+
+def storable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8 (JSON can smuggle in half a surrogate pair)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _kind(value: Any) -> str:

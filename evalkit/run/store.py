@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from evalkit.data.readers import storable
 from evalkit.errors import InputError
 from evalkit.records import Outcome, Response, Sample, Score
 
@@ -32,6 +33,8 @@ def _parse_response(text: str, where: str) -> Response:
     for key in ("id", "response"):
         if not isinstance(record.get(key), str):
             raise InputError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
+    if not storable(record["id"] + record["response"]):
+        raise InputError(f"{where}: holds half a surrogate pair, which is no text")
     try:
         outcome = Outcome(record.get("outcome", "ok"))
     except ValueError as error:
@@ -42,9 +45,13 @@ def _parse_response(text: str, where: str) -> Response:
     return Response(record["id"], record["response"], outcome, counts[0], counts[1], str(record.get("reason", "")))
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, whole_only: bool = False) -> list[str]:
+    """Return the lines of a file; ``whole_only`` leaves out a last one without line end, torn anywhere by a crash."""
     try:
-        return path.read_bytes().decode("utf-8-sig").split("\n")
+        content = path.read_bytes()
+        if whole_only:
+            content = content[: max(0, content.rfind(b"\n"))]
+        return content.decode("utf-8-sig").split("\n") if content else []
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
     except OSError as error:
@@ -120,8 +127,7 @@ def read_shards(folder: Path) -> dict[str, Response]:
     """
     responses: dict[str, Response] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        *whole, _torn = _lines(path)
-        for number, text in enumerate(whole, start=1):
+        for number, text in enumerate(_lines(path, whole_only=True), start=1):
             response = _parse_response(text, f"{path}:{number}")
             earlier = responses.get(response.id)
             if earlier is None or earlier.outcome.failed:

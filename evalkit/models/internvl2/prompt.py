@@ -47,6 +47,8 @@ def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tok
     return ids
 
 
-def prompt_length(tokenizer: TokenizerLike, text: str, images: int, tiles: int, tokens_per_tile: int) -> int:
-    """Return the number of tokens of a prompt with that many images and tiles."""
+def prompt_length(tokenizer: TokenizerLike, text: str, images: int, tiles: int, tokens_per_tile: int) -> int | None:
+    """Return the number of tokens of a prompt with that many images and tiles; None where it cannot be asked."""
+    if CONTEXT in text:
+        return None
     return len(encode_prompt(tokenizer, text, [0] * images, tokens_per_tile)) + tiles * tokens_per_tile
