@@ -168,11 +168,11 @@ def compare_command(args: argparse.Namespace) -> int:
     from evalkit.commands.results import compare_folders
     from evalkit.report.compare import comparison_lines
 
-    comparison, _ = compare_folders(Path(args.run), Path(args.base), args.alpha)
+    found = compare_folders(Path(args.run), Path(args.base), args.alpha)
     if args.json:
-        _emit(comparison.to_json())
+        _emit(found.comparison.to_json() | {"notes": found.notes})
     else:
-        print("\n".join(comparison_lines(comparison)))
+        print("\n".join([*comparison_lines(found.comparison), *dict.fromkeys(found.notes)]))
     return 0
 
 
@@ -188,9 +188,9 @@ def check_command(args: argparse.Namespace) -> int:
         card = load_card(args.card)
         gate = against_published(card, RunFolder(Path(args.run), card), args.max_drop)
     else:
-        comparison, lost = compare_folders(Path(args.run), Path(args.baseline), args.alpha)
-        gate = against_run(comparison, lost, args.alpha, args.max_drop)
-        lines = ["", *comparison_lines(comparison)]
+        found = compare_folders(Path(args.run), Path(args.baseline), args.alpha)
+        gate = against_run(found.comparison, found.lost, args.alpha, args.max_drop)
+        lines = ["", *comparison_lines(found.comparison), *dict.fromkeys(found.notes)]
     text = "\n".join([*gate_lines(gate), *lines]) + "\n"
     if args.summary:
         with Path(args.summary).open("a", encoding="utf-8") as file:  # a step summary is appended to

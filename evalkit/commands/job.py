@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.card import Card, load_card
 from evalkit.commands.audit import audit
-from evalkit.commands.results import Answered, read_run, score_lines, write_results
+from evalkit.commands.results import Answered, RunFolder, read_run, score_lines, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
 from evalkit.records import Outcome
@@ -316,7 +316,8 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
         record["audit"] = record.get("audit", {}) | found
     write_json(out / "run.json", record)
     _, scores = write_results(out, prepared.selection.card, answered)
-    say(f"{score_lines(scores)}the card's tables: {out / 'card.md'}")
+    notes = "".join(f"note: {note}\n" for note in RunFolder(out, prepared.selection.card).notes)
+    say(f"{score_lines(scores)}{notes}the card's tables: {out / 'card.md'}")
     return report_gaps(scores, prepared.selection.missing, out)
 
 

@@ -179,17 +179,28 @@ class RunFolder:
             raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
 
 
-def compare_folders(run: Path, base: Path, alpha: float) -> tuple[Comparison, list[str]]:
-    """Compare two run folders.
+class ComparedFolders(NamedTuple):
+    """Two run folders compared.
 
-    Returns:
-        The comparison, and the tasks of the base that the run has no scores of.
+    Attributes:
+        comparison: of the tasks that both have.
+        lost: tasks of the base that the run has no scores of.
+        notes: what must be said of either run (random weights, ...).
     """
+
+    comparison: Comparison
+    lost: list[str]
+    notes: list[str]
+
+
+def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
+    """Compare two run folders."""
     ours, theirs = RunFolder(run), RunFolder(base)
     lost = [name for name in theirs.tasks if name not in ours.tasks]
     lines = [{name: folder.lines(name) for name in folder.tasks} for folder in (ours, theirs)]
     settings = [read_run(folder)["settings"] for folder in (run, base)]
-    return compare(lines[0], lines[1], (settings[0], settings[1]), alpha), lost
+    notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
+    return ComparedFolders(compare(lines[0], lines[1], (settings[0], settings[1]), alpha), lost, notes)
 
 
 def _notes(model: Mapping[str, Any], card: Card | None) -> list[str]:
