@@ -407,7 +407,7 @@ def test_equal_images_of_a_tsv_share_memory(root: DataRoot) -> None:
     image = b64(noise(30, 30))
     write_tsv(root.base / "m.tsv", [("0", image), ("1", image), ("2", b64(noise(30, 31)))])
     stat = (root.base / "m.tsv").stat()
-    images = load_module._tsv_images(str(root.base / "m.tsv"), stat.st_mtime_ns, stat.st_size)
+    images, _ = load_module._tsv_images(str(root.base / "m.tsv"), stat.st_mtime_ns, stat.st_size)
     assert images["0"] is images["1"]
     assert images["2"] != images["0"]
 

@@ -235,3 +235,16 @@ def test_the_real_chartqa_images_on_two_ranks(tiny_checkpoint: Path, shared: Pat
         summary = json.loads((out / "scores.json").read_text())[task]
         assert summary["n"] == n and summary["expected_n"] == 1250
     assert "577" in (out / "card.md").read_text()
+
+
+def test_rotations_of_a_question_share_one_media_group(demo: Path) -> None:
+    from evalkit.commands.job import build_jobs, select
+    from evalkit.data.root import DataRoot
+    from evalkit.run.plan import plan
+
+    root = DataRoot(demo)
+    jobs = build_jobs(select(None, ["mmbench_test_en"], (), root), root, None, 112)
+    units = plan(jobs, {}, root)
+    questions = {sample.group for sample in jobs[0].samples}
+    assert len(questions) == len(units) < len(jobs[0].samples)
+    assert all(len({jobs[0].samples[index].group for _, index in unit}) == 1 for unit in units)

@@ -9,6 +9,7 @@ from typing import Any
 from evalkit.commands.job import RunOptions, build_jobs, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
+from evalkit.media.load import canonical
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
@@ -56,15 +57,16 @@ def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatToke
             continue
         prompt_tokens += length
         suffix_tokens += length - tiles * per_tile + min(request.generation.max_new_tokens, USUAL_ANSWER)
-    tiles = sum(layout.tiles * layout.images for layout in cut.values() if layout)
+    media = {canonical(view, root): layout for view, layout in cut.items()}
+    tiles = sum(layout.tiles * layout.images for layout in media.values() if layout)
     vision, language = _parameters(config)
     patches = (config.tile_size // config.vision_config.patch_size) ** 2
     work = 2 * (tiles * patches * vision + (tiles * per_tile + suffix_tokens) * language)
     return {
         "task": job.task.name,
         "samples": len(job.samples),
-        "media": len(cut),
-        "absent_media": sum(layout is None for layout in cut.values()),
+        "media": len(media),
+        "absent_media": sum(layout is None for layout in media.values()),
         "tiles": tiles,
         "prompt_tokens": prompt_tokens,
         "estimated_seconds": round(work / (speed * EFFICIENCY), 1),

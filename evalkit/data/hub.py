@@ -62,7 +62,9 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
 
             revision = HfApi().dataset_info(hub.repo).sha
         count = hub.write(_rows(hub, source, revision), root)
-    except (OSError, ValueError, RuntimeError) as error:  # of huggingface_hub and datasets
+    except InputError:
+        raise
+    except Exception as error:  # the Hub's clients raise their HTTP library's own errors, of no common base
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"task {name}: {source or hub.repo} cannot be fetched: {first}") from error
     record = {"repo": source or hub.repo, "revision": revision, "rows": count}

@@ -11,7 +11,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -101,6 +101,28 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
             return [_tiles(image.convert("RGB"), view)]
 
 
+def canonical(view: View, root: DataRoot) -> View:
+    """Return the view that stands for all with the same pixels: MMBench's rotations repeat one image in many rows.
+
+    Args:
+        view: any view.
+        root: the data root.
+
+    Returns:
+        The same view of the first row with this very image; a view that is no row, or has no image, as it is.
+    """
+    if view.media.kind != "row":
+        return view
+    file, _, index = view.media.path.rpartition("#")
+    try:
+        with guarded(view.media):
+            path = _place(view.media, root)
+            first = _first_rows(path).get(_row_image(view.media, path) or "", index)
+    except MediaError:
+        return view
+    return replace(view, media=replace(view.media, path=f"{file}#{first}"))
+
+
 def _tiles(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
     return tile_image(image, view.max_tiles, view.tile_size, view.thumbnail)
 
@@ -142,7 +164,7 @@ def _row_image(media: Media, path: Path) -> str | None:
     """
     stat = path.stat()
     with _TSV_LOCK:  # else the threads of a loader would all read the same large file at once
-        images = _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)
+        images, _ = _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)
     index = media.path.rpartition("#")[2]
     value = images.get(index)
     if value and len(value) <= _REFERENCE_LENGTH:
@@ -152,12 +174,19 @@ def _row_image(media: Media, path: Path) -> str | None:
     return value or None
 
 
+def _first_rows(path: Path) -> Mapping[str, str]:
+    """Return the first row of each distinct image of a TSV."""
+    stat = path.stat()
+    with _TSV_LOCK:
+        return _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)[1]
+
+
 _TSV_LOCK = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _tsv_images(path: str, mtime_ns: int, size: int) -> Mapping[str, str]:
-    """Return the image column of a TSV by index, equal images kept once (rotated rows repeat them).
+def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the images of a TSV by index, equal ones kept once (rotations repeat them), and the first index of each.
 
     Args:
         path: the TSV.
@@ -169,6 +198,11 @@ def _tsv_images(path: str, mtime_ns: int, size: int) -> Mapping[str, str]:
     wanted = ("index", "image")
     table = pd.read_csv(path, sep="\t", usecols=lambda name: name in wanted, dtype=str, keep_default_na=False)
     if not set(wanted) <= set(table.columns):
-        return {}
+        return {}, {}
     kept: dict[str, str] = {}
-    return {index: kept.setdefault(image, image) for index, image in zip(table["index"], table["image"], strict=True)}
+    first: dict[str, str] = {}
+    images = {}
+    for index, image in zip(table["index"], table["image"], strict=True):
+        images[index] = kept.setdefault(image, image)
+        first.setdefault(kept[image], index)
+    return images, first

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from evalkit.data.root import DataRoot
-from evalkit.media.load import Layout
+from evalkit.media.load import Layout, canonical
 from evalkit.records import Recipe, Request, Sample, View
 from evalkit.requests import layout_of
 from evalkit.task import Task
@@ -60,7 +60,8 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot) -> l
         answered = done.get(job.task.name, frozenset())
         for request in job.requests:
             if request.id not in answered:
-                groups.setdefault(request.views, []).append((job.task.name, request.index))
+                views = tuple(canonical(view, root) for view in request.views)
+                groups.setdefault(views, []).append((job.task.name, request.index))
     cut = layouts((view for views in groups for view in views), root)
 
     def cost(item: tuple[tuple[View, ...], Unit]) -> float:

@@ -99,7 +99,7 @@ def resolve_checkpoint(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
-    except (OSError, ValueError) as error:  # huggingface_hub's errors derive from these
+    except Exception as error:  # the Hub's client raises its HTTP library's own errors, of no common base
         raise InputError(
             f"model {name!r} is no folder here and the Hub did not give it: {first_line(error)}"
         ) from error
