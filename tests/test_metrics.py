@@ -166,6 +166,9 @@ def test_boxes() -> None:
     assert official_box(None, 640, 480) == (0, 0, 0, 0)
     # Sum under 4: taken for fractions of the image, officially.
     assert official_box(parse_box("[0, 0, 1, 1]"), 640, 480) == (0, 0, 640, 480)
+    # The rule is the sum, not the largest number: 3 counts as three times the width here, and 4 ones as thousandths.
+    assert official_box(parse_box("[0, 0, 3, 0.5]"), 100, 100) == (0, 0, 300, 50)
+    assert official_box(parse_box("[1, 1, 1, 1]"), 1000, 1000) == pytest.approx((1, 1, 1, 1))
     assert mended_box(parse_box("[0, 0, 1, 1]"), 1000, 1000) == (0, 0, 1, 1)
     assert mended_box(parse_box("[0.1, 0.2, 0.3, 0.4]"), 100, 100) == pytest.approx((10, 20, 30, 40))
     assert mended_box(parse_box("[300, 400, 100, 200]"), 1000, 1000) == (100, 200, 300, 400)
