@@ -40,13 +40,19 @@ def _checked(recipe: Recipe) -> Recipe:
     """Refuse prompts that could not be filled in."""
     for key, allowed in (("prompt", {"media", "question"}), ("media_prompt", {"i"})):
         try:
-            used = {name for _, name, _, _ in string.Formatter().parse(getattr(recipe, key)) if name is not None}
+            parts = list(string.Formatter().parse(getattr(recipe, key)))
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
+        used = {name for _, name, _, _ in parts if name is not None}
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError(f"{key}: placeholders take no format")
         if used - allowed:
             raise ValueError(f"{key}: unknown {{{min(used - allowed)}}}; allowed: {sorted(allowed)}")
     if "{question}" not in recipe.prompt:
         raise ValueError("prompt: holds no {question}")
+    for key, least in (("max_tiles", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("frames", 0)):
+        if getattr(recipe, key) < least:
+            raise ValueError(f"{key}: must be at least {least}")
     return recipe
 
 
@@ -188,6 +194,8 @@ def _refuse_twins(node: yaml.Node | None, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key.value, str):
+                raise InputError(f"{path}:{key.start_mark.line + 1}: a key must be a plain text")
             if key.value in seen:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} occurs twice")
             seen.add(key.value)

@@ -133,8 +133,9 @@ def score_command(args: argparse.Namespace) -> int:
     from evalkit.commands.rescore import score_foreign, score_run
 
     if args.run:
-        if args.task or args.predictions:
-            raise InputError("score takes a run folder, or --task and --predictions, not both")
+        given = ("task", "predictions", "card", "out", "allow_missing", "plugin")
+        if any(getattr(args, name) for name in given):
+            raise InputError("score RUN takes only --data-root, --server-score and --json: the rest is in its run.json")
         report = score_run(Path(args.run), args.data_root, dict(args.server_score))
     else:
         if not (args.task and args.predictions and args.data_root):

@@ -161,6 +161,7 @@ class Response:
         prompt_tokens: length of the prompt, image tokens included; None where unknown.
         output_tokens: tokens generated, the end token not counted; None where unknown.
         reason: one line on a failure.
+        extra: further keys of a foreign predictions line, kept and ignored.
     """
 
     id: str
@@ -169,6 +170,7 @@ class Response:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     reason: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

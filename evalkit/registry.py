@@ -77,7 +77,7 @@ def _add(tasks: dict[str, Task], found: object, source: str) -> None:
     if not isinstance(found, (tuple, list)) or not all(isinstance(task, Task) for task in found):
         raise InputError(f"{source}: a plugin defines TASKS, a tuple of evalkit.task.Task")
     for task in found:
-        if not _NAME.fullmatch(task.name):  # it names a folder of the run
+        if not _NAME.fullmatch(task.name) or task.name.endswith((".json", ".md")):  # it names a folder of the run
             raise InputError(f"{source}: task name {task.name!r} may hold letters, digits and _ + . - only")
         if task.name in tasks:
             raise InputError(f"{source}: task {task.name!r} is already defined")

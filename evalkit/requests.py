@@ -58,7 +58,7 @@ def layout_of(view: View, root: DataRoot) -> Layout | None:
     """Return how a view is cut; None where its media is absent or cannot be read."""
     try:
         return probe(view, root)
-    except MediaError:
+    except (MediaError, InputError):  # a path that leaves the data root: the sample's failure when it is asked
         return None
 
 

@@ -34,12 +34,9 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
         responses: responses by id; a sample without one is ``missing``.
 
     Raises:
-        InputError: some samples have gold answers and some have none.
+        InputError: see ``check_labels``.
     """
-    scored = any(sample.references for sample in samples)
-    bare = next((sample for sample in samples if not sample.references), None)
-    if bare is not None and (scored or task.labelled):
-        raise InputError(f"task {task.name}: sample {bare.id!r} has no gold answer in the data file")
+    scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
     lines = [_score(task, sample, responses.get(sample.id, absent), scored) for sample in samples]
     counts = Counter(line.outcome for line in lines)
@@ -62,6 +59,19 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
             summary["fixed_score"] = PERCENT * _mean(observations(lines, fixed=True))
         summary["subsets"] = _subsets(lines)
     return TaskScores(summary, lines)
+
+
+def check_labels(task: Task, samples: Sequence[Sample]) -> bool:
+    """Return whether a task can be scored here.
+
+    Raises:
+        InputError: some samples have gold answers and some have none, or a task with local labels has none.
+    """
+    scored = any(sample.references for sample in samples)
+    bare = next((sample for sample in samples if not sample.references), None)
+    if bare is not None and (scored or task.labelled):
+        raise InputError(f"task {task.name}: sample {bare.id!r} has no gold answer in the data file")
+    return scored
 
 
 def scorer_sha256(task: Task) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import read_records, vqa_samples
 from evalkit.data.root import DataRoot
+from evalkit.errors import InputError
 from evalkit.metrics.anls import anls
 from evalkit.records import Sample, Verdict
 from evalkit.report.submission import write_json_records
@@ -67,6 +68,9 @@ def hub(split: str, name: str, labels: str | None) -> HubSource:
 
 def submit(root: DataRoot, responses: Mapping[str, str], path: Path) -> None:
     """Write the JSON that the RRC server takes for task 1 (rrc.cvc.uab.es, ch=17)."""
+    foreign = [key for key in responses if not (key.isascii() and key.isdecimal())]
+    if foreign:
+        raise InputError(f"data/docvqa/test.jsonl: the server knows numbers as question ids, not {foreign[0]!r}")
     write_json_records(path, ({"questionId": int(key), "answer": answer} for key, answer in responses.items()))
 
 

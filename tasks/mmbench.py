@@ -31,7 +31,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
     samples = []
     for row in read_tsv(root.resolve(file), file):
         index = row.identity("index")
-        if not index.isdecimal():
+        if not (index.isascii() and index.isdecimal() and len(index) < 18):
             raise InputError(f"{row.where}: 'index' must be a number, not {index!r}")
         options = {letter: row.text(letter) for letter in "ABCDE" if letter in row.data}
         hint = row.data["hint"] + "\n" if "hint" in row.data else ""

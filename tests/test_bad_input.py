@@ -296,3 +296,85 @@ def test_an_error_under_torchrun_is_said_once(demo: Path, tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300, check=False)
     assert done.returncode != 0
     assert done.stderr.count("config.json: cannot be read") == 1
+
+
+def test_a_sample_that_the_model_cannot_answer_does_not_end_the_run(demo: Path, tmp_path: Path) -> None:
+    """An out-of-memory error is injected for the longest question of each image; the others are answered alone."""
+    code = (
+        "import sys, torch\n"
+        "from evalkit.models.internvl2.generation import Generator\n"
+        "whole = Generator.generate\n"
+        "def generate(self, prompts, sampling=None):\n"
+        "    if any(len(prompt.ids) == 240 or len(prompts) > 3 for prompt in prompts):\n"
+        "        raise torch.OutOfMemoryError('out of memory, injected')\n"
+        "    return whole(self, prompts, sampling)\n"
+        "Generator.generate = generate\n"
+        "from evalkit.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "run"
+    args = [
+        "run",
+        "--model",
+        str(demo / "checkpoint"),
+        "--tasks",
+        "docvqa_val",
+        "--data-root",
+        str(demo),
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=REPO, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    lines = [json.loads(line) for line in (out / "docvqa_val" / "predictions.jsonl").read_text().split("\n") if line]
+    assert len(lines) == 16
+    for line in lines:
+        assert line["outcome"] in ("ok", "truncated", "model_error")
+        if line["outcome"] == "model_error":
+            assert "injected" in line["reason"]
+    assert sum(line["outcome"] != "model_error" for line in lines) >= 12
+
+
+def test_a_missing_gold_answer_is_found_before_inference(root: Path, cli: Cli, demo: Path, tmp_path: Path) -> None:
+    path = root / "data" / "chartqa" / "test_human.jsonl"
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    del records[2]["answer"]
+    write_jsonl(path, records)
+    args: Arguments = ["--tasks", "chartqa_test_human", "--data-root", root, "--out", tmp_path / "run"]
+    check(cli, ["run", "--model", demo / "checkpoint", *args], 2, "chartqa_test_human", "'2' has no gold answer")
+    assert not (tmp_path / "run").exists()
+    assert cli("data", "check", "chartqa_test_human", "--data-root", root).returncode == 3
+
+
+def test_foreign_keys_are_kept_and_mean_nothing(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    lines: list[dict[str, object]] = [
+        {"id": str(i), "response": "x", "outcome": "success", "note": [i]} for i in range(14)
+    ]
+    predictions = write_jsonl(tmp_path / "predictions.jsonl", lines)
+    args: Arguments = [
+        "--task",
+        "refcoco_val",
+        "--predictions",
+        predictions,
+        "--data-root",
+        demo,
+        "--out",
+        tmp_path / "o",
+    ]
+    assert cli("score", *args).returncode == 0
+    kept = (tmp_path / "o" / "refcoco_val" / "predictions.jsonl").read_text().split("\n")
+    assert [json.loads(line)["note"] for line in kept if line] == [[i] for i in range(14)]
+
+
+@pytest.mark.parametrize("content", ["{}", '{"settings": {}}', "[]", "{"])
+def test_damaged_run_folders(content: str, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    (tmp_path / "scores.json").write_text('{"refcoco_val": {}}')
+    check(cli, ["score", tmp_path], 2, "run.json")
+    check(cli, ["table", tmp_path], 2, "scores.json")
+
+
+def test_an_unusable_device(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    args: Arguments = ["--data-root", demo, "--out", tmp_path / "run", "--device", "foo", "--tasks", "refcoco_val"]
+    check(cli, ["run", "--model", demo / "checkpoint", *args], 2, "device 'foo'")
+    check(cli, ["run", "--model", demo / "checkpoint", *args, "--dry-run"], 2, "device 'foo'")

@@ -154,3 +154,31 @@ def test_against_published_a_part_is_incomplete(perfect: Path, cli: Cli) -> None
 def test_unusable_input(perfect: Path, cli: Cli, tmp_path: Path) -> None:
     assert cli("check", perfect, "--baseline", tmp_path).returncode == 2
     assert cli("check", perfect, "--baseline", perfect, "--alpha", "2").returncode == 2
+
+
+def test_samples_that_lost_their_answer_are_incomplete(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    shutil.copytree(perfect, part)
+    path = part / "refcoco_val" / "scores.jsonl"
+    first, *others = path.read_text().splitlines()
+    lost = json.loads(first) | {"outcome": "media_error", "value": 0.0, "fixed": 0.0}
+    path.write_text("\n".join([json.dumps(lost), *others]) + "\n")
+    done = cli("check", part, "--baseline", perfect)
+    assert done.returncode == 3 and "1 samples of the baseline have no answer" in done.stdout
+
+
+def test_max_drop_against_published() -> None:
+    from evalkit.card import load_card
+    from evalkit.report.gate import against_published
+    from evalkit.report.table import RowResult
+
+    class Run:
+        label = "run"
+        notes: tuple[str, ...] = ()
+
+        def row(self, tasks: object) -> RowResult | None:
+            return RowResult(70.0, (69.0, 71.0), 5000, 5000, None, (), ()) if tasks == ["refcoco_val"] else None
+
+    card = load_card("internvl2")
+    assert against_published(card, Run(), 0.0).exit_code == 1
+    assert against_published(card, Run(), 20.0).exit_code == 0

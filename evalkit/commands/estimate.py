@@ -10,6 +10,7 @@ from evalkit.commands.job import RunOptions, build_jobs, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.media.load import canonical
+from evalkit.models import resolve_device
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
@@ -86,9 +87,9 @@ def _matrix_speed(device: str, dtype: str) -> float:
     """Return floating-point operations per second of a matrix product in the dtype of the run."""
     import torch
 
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    place = resolve_device(device)
     if dtype == "auto":
-        dtype = "bfloat16" if place.startswith("cuda") else "float32"
+        dtype = "bfloat16" if place.type == "cuda" else "float32"
     matrix = torch.ones(1024, 1024, device=place, dtype=getattr(torch, dtype))
     float((matrix @ matrix)[0, 0])
     started, rounds = time.perf_counter(), 20

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from evalkit.data.root import DataRoot, file_sha256
-from evalkit.errors import EvalkitError, MediaError
+from evalkit.errors import EvalkitError, InputError, MediaError
 from evalkit.media.load import load
 from evalkit.records import Media, View
+from evalkit.scoring import check_labels
 from evalkit.task import Task
 
 
@@ -35,6 +36,7 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
     if not missing or (task.parts and len(missing) < len(task.files)):
         try:
             samples = list(task.load(root))
+            check_labels(task, samples)
         except EvalkitError as error:
             row["error"] = str(error)
         else:
@@ -57,9 +59,12 @@ def _check_media(row: dict[str, Any], media: set[Media], root: DataRoot) -> None
 
 def _problem(media: Media, root: DataRoot) -> str | None:
     """Return what is wrong with a media file, or None."""
-    place = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
-    if not place.exists():
-        return "absent"
+    try:
+        place = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
+        if not place.exists():
+            return "absent"
+    except (InputError, OSError) as error:
+        return str(error)
     try:
         # Two frames decode a video's ends of the part asked about; a whole pass would take hours on MVBench.
         load(View(media, 28, 1, False, 0 if media.kind in ("image", "row") else 2, "segment_middle"), root)

@@ -23,6 +23,7 @@ from evalkit.requests import build_requests, recipe_for
 from evalkit.run.plan import Job, Unit, plan
 from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
 from evalkit.run.store import read_shards, write_json, write_predictions
+from evalkit.scoring import check_labels
 from evalkit.task import Task
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def build_jobs(selection: Selection, root: DataRoot, limit: int | None, tile_siz
     jobs = []
     for task in selection.tasks:
         samples = list(task.load(root))[:limit]
+        check_labels(task, samples)  # before hours of inference rather than after
         recipe = recipe_for(task, selection.card.recipe(task.name), selection.card.name)
         jobs.append(Job(task, recipe, samples, build_requests(task, samples, recipe, root, tile_size)))
     return jobs

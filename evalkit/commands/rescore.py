@@ -111,7 +111,7 @@ def score_foreign(
     selection = select(card, [task], plugins, root)
     (chosen,) = selection.tasks
     samples = list(chosen.load(root))
-    responses = read_predictions(predictions, (sample.id for sample in samples))
+    responses = read_predictions(predictions, (sample.id for sample in samples), foreign=True)
     missing = [sample.id for sample in samples if sample.id not in responses]
     said = f"{len(missing)} of {len(samples)} samples have no prediction"
     if missing and not allow_missing:

@@ -95,9 +95,12 @@ def read_run(out: Path) -> dict[str, Any]:
         InputError: it is absent or damaged.
     """
     record = _read_json(out / "run.json")
-    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+    settings = record.get("settings") if isinstance(record, dict) else None
+    if not isinstance(settings, dict) or not {"data_root", "card", "model", "plugins"} <= record.keys():
         raise InputError(f"{out / 'run.json'}: not written by evalkit run")
-    return record
+    if not all(isinstance(settings.get(part), dict) for part in ("model", "tasks")):
+        raise InputError(f"{out / 'run.json'}: not written by evalkit run")
+    return dict(record)
 
 
 class RunFolder:
@@ -114,7 +117,9 @@ class RunFolder:
     def __init__(self, out: Path, card: Card | None = None) -> None:
         self._out = out
         self._scores: dict[str, Any] = _read_json(out / "scores.json")
-        if not isinstance(self._scores, dict):
+        wanted = {"score", "fixed_score", "ci95", "n", "expected_n", "outcomes"}
+        summaries = self._scores.values() if isinstance(self._scores, dict) else [None]
+        if not all(isinstance(summary, dict) and wanted <= summary.keys() for summary in summaries):
             raise InputError(f"{out / 'scores.json'}: not written by evalkit")
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
@@ -147,6 +152,9 @@ class RunFolder:
             fixed=fmean(fixed) if whole and None not in fixed else None,
             missing_tasks=missing,
             notes=tuple([*served, *_outcome_notes(tasks, self._scores), *audited]),
+            failed=sum(
+                count for summary in summaries for kind, count in summary["outcomes"].items() if Outcome(kind).failed
+            ),
         )
 
     def _interval(self, tasks: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -35,16 +35,14 @@ class Row:
         value = self._need(key)
         if not isinstance(value, str):
             raise InputError(f"{self.where}: {key!r} must be a string, not {_kind(value)}")
-        if not storable(value):
-            raise InputError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
-        return value
+        return self._stored(value, key)
 
     def identity(self, key: str) -> str:
         """Return an id, a string or an integer in the file, as a string."""
         value = self._need(key)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise InputError(f"{self.where}: {key!r} must be a string or an integer, not {_kind(value)}")
-        return str(value)
+        return self._stored(str(value), key)
 
     def number(self, key: str) -> float:
         """Return a finite number."""
@@ -60,7 +58,7 @@ class Row:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
             raise InputError(f"{self.where}: {key!r} must be a string or a list of strings")
-        return tuple(values)
+        return tuple(self._stored(item, key) for item in values)
 
     def box(self, key: str) -> tuple[float, float, float, float]:
         """Return four finite numbers."""
@@ -74,6 +72,11 @@ class Row:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e15 or value != value:
             raise InputError(f"{self.where}: {key!r} must be a finite number, not {_kind(value)}")
         return float(value)
+
+    def _stored(self, text: str, key: str) -> str:
+        if not storable(text):
+            raise InputError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
+        return text
 
     def _need(self, key: str) -> Any:
         if key not in self.data:

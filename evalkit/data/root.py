@@ -38,7 +38,7 @@ class DataRoot:
             parts = parts[1:]
         if parts and parts[0] == "data":
             parts = parts[1:]
-        if not parts or ".." in parts or PurePosixPath(path).is_absolute():
+        if not parts or ".." in parts or "\0" in path or PurePosixPath(path).is_absolute():
             raise InputError(
                 f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
             )

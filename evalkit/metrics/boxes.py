@@ -44,8 +44,8 @@ def _floats(parts: list[str]) -> ParsedBox | None:
 
 def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
     """Return the box in pixels: divided by 1000 when the four numbers sum to 4 or more, then scaled (float32)."""
-    box = np.asarray(parsed.values if parsed else (0, 0, 0, 0), dtype=np.float32)
     with np.errstate(all="ignore"):
+        box = np.asarray(parsed.values if parsed else (0, 0, 0, 0), dtype=np.float32)
         if box.sum() >= 4:
             box = box / np.float32(1000)
         box = box * np.asarray([width, height, width, height], dtype=np.float32)
@@ -73,8 +73,8 @@ def iou(first: Box, second: Box) -> float:
 
     No "+1" on widths; inverted boxes keep their signed area; NaN stays NaN (and so never reaches a threshold).
     """
-    a, b = (np.asarray(box, dtype=np.float32) for box in (first, second))
     with np.errstate(all="ignore"):
+        a, b = (np.asarray(box, dtype=np.float32) for box in (first, second))
         sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), np.float32(0))
         overlap = sides[0] * sides[1]
         areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from evalkit.models.base import Model
     from evalkit.models.internvl2.model import InternVL2Model
 
@@ -33,19 +35,33 @@ def load_model(
     """
     import torch
 
-    from evalkit.models.internvl2.config import first_line, resolve_checkpoint
+    from evalkit.models.internvl2.config import resolve_checkpoint
     from evalkit.models.internvl2.model import InternVL2Model
+
+    place = resolve_device(device)
+    if dtype == "auto":
+        dtype = "bfloat16" if place.type == "cuda" else "float32"
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+    return InternVL2Model(resolve_checkpoint(path), place, getattr(torch, dtype), attention, shared=engine == "grouped")
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return a usable torch device; ``auto`` is CUDA if there is one, else the CPU.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    import torch
+
+    from evalkit.models.internvl2.config import first_line
 
     try:
         place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise InputError(f"device {device!r} cannot be used: {first_line(error)}") from error
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
-    return InternVL2Model(resolve_checkpoint(path), place, getattr(torch, dtype), attention, shared=engine == "grouped")
+    return place
 
 
 def open_model(name: str, device: str, dtype: str, attention: str, engine: str) -> Model:

@@ -32,7 +32,10 @@ class ReplayModel:
         files = sorted(source.glob("*/predictions.jsonl")) if source.is_dir() else [source]
         if not files:
             raise InputError(f"replay: run folder {source} holds no <task>/predictions.jsonl")
-        self.by_task = {file.parent.name if source.is_dir() else "": read_predictions(file) for file in files}
+        self.by_task = {
+            file.parent.name if source.is_dir() else "": read_predictions(file, foreign=not source.is_dir())
+            for file in files
+        }
         self.digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     def describe(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.errors import InputError
 from evalkit.metrics.statistics import cluster_bootstrap, detectable_drop, drop_p_value, holm, interval
-from evalkit.records import Outcome, Score
+from evalkit.records import Score
 from evalkit.run.settings import differences
 from evalkit.scoring import PERCENT, observations
 
@@ -137,11 +137,16 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
         detectable=None if means is None else PERCENT * detectable_drop(means, alpha),
         n=len(both),
         only_run=tuple(line.id for line in run if line.id not in theirs),
-        only_base=tuple(key for key in theirs if key not in ours or ours[key].outcome is Outcome.MISSING),
+        only_base=tuple(key for key in theirs if key not in ours or lost(ours[key], theirs[key])),
         better=tuple(key for key, value in change.items() if value > 0),
         worse=tuple(key for key, value in change.items() if value < 0),
         disagree=tuple(line.id for line in run if line.fixed != line.value),
     )
+
+
+def lost(run: Score, base: Score) -> bool:
+    """Return whether the run has no answer where the base has one."""
+    return run.outcome.failed and not base.outcome.failed
 
 
 def regressions(comparison: Comparison, alpha: float, max_drop: float) -> list[TaskDifference]:

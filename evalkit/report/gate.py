@@ -91,6 +91,8 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
         detail = f"published {published}"
         if found.missing_tasks or found.n != found.expected_n:
             checks.append(Check(row.id, "incomplete", f"{detail}; n {found.n} of {found.expected_n}"))
+        elif found.failed:
+            checks.append(Check(row.id, "incomplete", f"{detail}; {found.failed} samples have no answer"))
         elif found.score is None:
             checks.append(Check(row.id, "incomplete", f"{detail}; labels are hidden, no score"))
         else:

@@ -24,6 +24,7 @@ class RowResult(NamedTuple):
         fixed: the score with the official scorer's defects mended.
         missing_tasks: tasks of the row that were not run.
         notes: samples that are not ok.
+        failed: samples without an answer.
     """
 
     score: float | None
@@ -33,6 +34,7 @@ class RowResult(NamedTuple):
     fixed: float | None
     missing_tasks: tuple[str, ...]
     notes: tuple[str, ...]
+    failed: int = 0
 
 
 class RunResult(Protocol):

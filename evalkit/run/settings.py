@@ -58,7 +58,7 @@ def _ends_sha256(root: DataRoot, path: str) -> str | None:
             if size > 2 * _MIB:
                 file.seek(size - _MIB)
                 content += file.read()
-    except (OSError, InputError):
+    except (OSError, ValueError, InputError):
         return None
     return hashlib.sha256(f"{size} ".encode() + content).hexdigest()
 

@@ -18,12 +18,13 @@ from evalkit.records import Outcome, Response, Sample, Score
 def response_line(response: Response) -> str:
     """Return a response as one line of JSON."""
     record = asdict(response) | {"outcome": response.outcome.value}
+    record = record.pop("extra") | record
     if not response.reason:
-        del record["reason"]
+        record.pop("reason")
     return json.dumps(record, ensure_ascii=False)
 
 
-def _parse_response(text: str, where: str) -> Response:
+def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
     try:
         record: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -35,6 +36,9 @@ def _parse_response(text: str, where: str) -> Response:
             raise InputError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
     if not storable(record["id"] + record["response"]):
         raise InputError(f"{where}: holds half a surrogate pair, which is no text")
+    if foreign:
+        extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
+        return Response(record["id"], record["response"], extra=extra)
     try:
         outcome = Outcome(record.get("outcome", "ok"))
     except ValueError as error:
@@ -58,12 +62,13 @@ def _lines(path: Path, whole_only: bool = False) -> list[str]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_predictions(path: Path, known: Iterable[str] | None = None) -> dict[str, Response]:
+def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bool = False) -> dict[str, Response]:
     """Return the responses of a predictions file by id.
 
     Args:
         path: JSONL with ``id`` and ``response``; further keys are ignored.
         known: the task's ids; None accepts any.
+        foreign: not written by evalkit: only ``id`` and ``response`` mean anything.
 
     Raises:
         InputError: a line that is no such object, a duplicate or an unknown id, with its line number.
@@ -74,7 +79,7 @@ def read_predictions(path: Path, known: Iterable[str] | None = None) -> dict[str
         if not text.strip():
             continue
         where = f"{path}:{number}"
-        response = _parse_response(text, where)
+        response = _parse_response(text, where, foreign)
         if response.id in responses:
             raise InputError(f"{where}: id {response.id!r} occurs twice")
         if allowed is not None and response.id not in allowed:

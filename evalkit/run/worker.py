@@ -84,5 +84,19 @@ def _answers(model: Model, group: list[Request], media: Pixels | MediaError) -> 
     if isinstance(media, MediaError):
         for request in group:
             yield request, Response(request.id, "", Outcome.MEDIA_ERROR, reason=str(media))
+        return
+    answered = set()
+    try:
+        for request, response in model.answer(group, media):
+            answered.add((request.task, request.id))
+            yield request, response
+    except RuntimeError as error:  # torch's errors, out of memory among them: one sample must not end the run
+        left = [request for request in group if (request.task, request.id) not in answered]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
     else:
-        yield from model.answer(group, media)
+        return
+    if len(group) == 1:
+        yield group[0], Response(group[0].id, "", Outcome.MODEL_ERROR, reason=reason)
+        return
+    for request in left:
+        yield from _answers(model, [request], media)
