@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import InputError
 from evalkit.records import Recipe
 from evalkit.registry import shipped
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+
+# YAML knows .nan and .inf; neither is a score, and JSON output could not hold them.
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+Place = tuple[int | str, ...]
 
 
 class _Strict(BaseModel):
@@ -36,36 +41,17 @@ class PublishedModel(_Strict):
     size_b: float | None = None
 
 
-def _checked(recipe: Recipe) -> Recipe:
-    """Refuse prompts that could not be filled in."""
-    for key, allowed in (("prompt", {"media", "question"}), ("media_prompt", {"i"})):
-        try:
-            parts = list(string.Formatter().parse(getattr(recipe, key)))
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error
-        used = {name for _, name, _, _ in parts if name is not None}
-        if any(spec or conversion for _, _, spec, conversion in parts):
-            raise ValueError(f"{key}: placeholders take no format")
-        if used - allowed:
-            raise ValueError(f"{key}: unknown {{{min(used - allowed)}}}; allowed: {sorted(allowed)}")
-    if "{question}" not in recipe.prompt:
-        raise ValueError("prompt: holds no {question}")
-    for key, least in (("max_tiles", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("frames", 0)):
-        if getattr(recipe, key) < least:
-            raise ValueError(f"{key}: must be at least {least}")
-    return recipe
-
-
 class Row(_Strict):
     """One benchmark of the card.
 
     Attributes:
         id: unique in the card.
-        label: as the card prints it.
+        label: as the card prints it, its subscript set off by a space.
         metric: what the numbers are.
         toolkit: what the card's authors ran.
         tasks: the score is the plain mean of these tasks' scores.
         published: model name -> number; None is the card's "-".
+        card_label: as the card prints it, letter by letter, where that is not the label.
         decimals: digits after the point that the card prints.
         maximum: largest possible score.
         also: tasks that are asked the same way and are no row of the card.
@@ -79,11 +65,12 @@ class Row(_Strict):
     metric: str
     toolkit: str
     tasks: list[str] = Field(min_length=1)
-    published: dict[str, float | int | None]
+    published: dict[str, Number | int | None]
+    card_label: str | None = None
     decimals: int = Field(default=1, ge=0, le=6)
     maximum: int = Field(default=100, gt=0)
     also: list[str] = []
-    recipe: Annotated[Recipe, AfterValidator(_checked)] | None = None
+    recipe: Recipe | None = None
     note: str | None = None
     flags: list[str] = []
 
@@ -166,60 +153,93 @@ def load_card(name: str) -> Card:
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a NUL
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
+        reason = "not a UTF-8 text file" if isinstance(error, UnicodeError) else getattr(error, "strerror", str(error))
         raise InputError(f"card {name!r}: {path}: {reason}; known cards: {known}, or give a .yaml file") from error
+    node, content = _parse(text, path)
+    try:
+        # As JSON: strict types, and yet a mapping may become the Recipe dataclass.
+        card = Card.model_validate_json(content)
+    except ValidationError as error:
+        _report(error, node, path)
+    for place, problem in _problems(card):
+        _refuse(node, path, place, problem)
+    return card
+
+
+def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
+    """Return the node tree of a YAML document, which knows the lines, and its content as JSON."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    node: yaml.Node | None = None
     try:
         node = yaml.compose(text, Loader=loader)
-        _refuse_twins(node, path)
-        # As JSON: strict types, and yet a mapping may become the Recipe dataclass.
-        card = Card.model_validate_json(json.dumps(yaml.load(text, Loader=loader), default=str))
+        if node is None:
+            raise InputError(f"{path}:1: card: the file is empty")
+        _refuse_keys(node, path)
+        return node, json.dumps(yaml.load(text, Loader=loader), default=str)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{path}:{line}: not valid YAML: {problem}") from error
     except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply") from error
-    except ValidationError as error:
-        _report(error, node, path)
-    _check(card, path)
-    return card
+        raise InputError(f"{path}:1: card: nested too deeply") from error
+    except ValueError as error:  # a date with a 13th month, a number of 5000 digits: PyYAML says no line
+        raise InputError(f"{path}:{_unreadable_line(node)}: a value that cannot be read: {error}") from error
 
 
-def _refuse_twins(node: yaml.Node | None, path: Path) -> None:
-    """Refuse a key that stands twice in a mapping: YAML would keep the last one silently."""
+def _unreadable_line(node: yaml.Node | None) -> int:
+    """Return the 1-based line of the first scalar that PyYAML cannot turn into a value; 0 where there is none."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError:
+            return int(node.start_mark.line) + 1
+    parts = node.value if isinstance(node, yaml.CollectionNode) else []
+    flat = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
+    return next((line for line in map(_unreadable_line, flat) if line), 0)
+
+
+def _refuse_keys(node: yaml.Node, path: Path) -> None:
+    """Refuse twin keys, of which YAML would silently keep the last, and merge keys, which hide a key's line."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key.value, str):
                 raise InputError(f"{path}:{key.start_mark.line + 1}: a key must be a plain text")
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise InputError(f"{path}:{key.start_mark.line + 1}: key '<<': merge keys are not allowed")
             if key.value in seen:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} occurs twice")
             seen.add(key.value)
-            _refuse_twins(value, path)
+            _refuse_keys(value, path)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_twins(value, path)
+            _refuse_keys(value, path)
 
 
-def _report(error: ValidationError, node: yaml.Node | None, path: Path) -> NoReturn:
+def _report(error: ValidationError, node: yaml.Node, path: Path) -> NoReturn:
     """Raise the first error with its line, key and the allowed keys."""
     # A misspelt key shows twice, as unknown and as missing; the unknown one says more.
     first = min(error.errors(), key=lambda item: item["type"] not in UNKNOWN_KEY)
-    place = [part for part in first["loc"] if part not in ("function-after[_checked(), Recipe]", "float", "int")]
-    key, line = _locate(node, place)
-    message = first["msg"].removeprefix("Value error, ")
+    # Behind a published number's key stand the types that were tried: no keys of the file.
+    place = tuple(part for part in first["loc"] if part not in ("int", "float", "constrained-float"))
+    message = first["msg"]
     if first["type"] in UNKNOWN_KEY:
         allowed = _allowed(place[:-1])
         near = get_close_matches(str(place[-1]), allowed, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         message = f"unknown key; {hint}allowed: {', '.join(allowed)}"
-    elif first["type"] not in ("missing", "missing_argument", "value_error"):
+    elif first["type"] not in ("missing", "missing_argument"):
         message += f" (it is {str(first['input'])[:60]!r})"
-    raise InputError(f"{path}:{line}: {key or 'card'}: {message}") from error
+    _refuse(node, path, place, message)
+
+
+def _refuse(node: yaml.Node, path: Path, place: Place, message: str) -> NoReturn:
+    """Raise an error with its file, line and dotted key."""
+    key, line = _locate(node, place)
+    raise InputError(f"{path}:{line}: {key or 'card'}: {message}")
 
 
 def _locate(node: yaml.Node | None, place: Sequence[int | str]) -> tuple[str, int]:
@@ -253,26 +273,73 @@ def _allowed(place: Sequence[int | str]) -> list[str]:
     return [item.name for item in fields(Recipe)] if model is Recipe else list(model.model_fields)
 
 
-def _check(card: Card, path: Path) -> None:
-    """Check what a single key cannot show: unique ids, one recipe per task, known models and flags."""
-    for what, ids in (
-        ("table", [table.id for table in card.tables]),
-        ("row", [row.id for row in card.rows()]),
-        ("flag", [flag.id for flag in card.flags]),
-    ):
-        twin = next((item for item in ids if ids.count(item) > 1), None)
-        if twin:
-            raise InputError(f"{path}: {what} id {twin!r} occurs twice")
-    recipes: dict[str, Recipe] = {}
-    for table in card.tables:
-        names = [model.name for model in table.models]
-        for row in table.rows:
-            unknown = [name for name in row.published if name not in names]
-            unknown += [flag for flag in row.flags if flag not in [item.id for item in card.flags]]
-            if unknown:
-                raise InputError(
-                    f"{path}: row {row.id}: {unknown[0]!r} is no model of its table and no flag of the card"
-                )
-            for task in (*row.tasks, *row.also) if row.recipe else ():
-                if recipes.setdefault(task, row.recipe) != row.recipe:  # type: ignore[arg-type]  # not None here
-                    raise InputError(f"{path}: row {row.id}: task {task!r} has another recipe in an earlier row")
+def _problems(card: Card) -> Iterator[tuple[Place, str]]:
+    """Yield what a single key cannot show: twin ids, unknown names, lost numbers, unusable or clashing recipes."""
+    if all(card.model != model.name for table in card.tables for model in table.models):
+        yield ("model",), f"{card.model!r} is a model of none of the tables"
+    yield from _twins(card)
+    recipes: dict[str, tuple[str, Recipe]] = {}
+    for place, table, row in _placed_rows(card):
+        yield from ((place + part, problem) for part, problem in _row_problems(card, table, row))
+        if row.recipe is None:
+            continue
+        yield from (((*place, "recipe", key), problem) for key, problem in _recipe_problems(row.recipe))
+        for task in (*row.tasks, *row.also):
+            earlier, recipe = recipes.setdefault(task, (row.id, row.recipe))
+            if recipe != row.recipe:
+                yield (*place, "recipe"), f"task {task!r} has another recipe in an earlier row ({earlier})"
+
+
+def _placed_rows(card: Card) -> Iterator[tuple[Place, Table, Row]]:
+    for t, table in enumerate(card.tables):
+        for r, row in enumerate(table.rows):
+            yield ("tables", t, "rows", r), table, row
+
+
+def _twins(card: Card) -> Iterator[tuple[Place, str]]:
+    """Yield the ids that occur twice."""
+    placed: list[tuple[str, Place, str]] = [("table", ("tables", i), table.id) for i, table in enumerate(card.tables)]
+    placed += [("row", place, row.id) for place, _, row in _placed_rows(card)]
+    placed += [("flag", ("flags", i), flag.id) for i, flag in enumerate(card.flags)]
+    seen: set[tuple[str, str]] = set()
+    for what, place, name in placed:
+        if (what, name) in seen:
+            yield (*place, "id"), f"{what} id {name!r} occurs twice"
+        seen.add((what, name))
+
+
+def _row_problems(card: Card, table: Table, row: Row) -> Iterator[tuple[Place, str]]:
+    models = [model.name for model in table.models]
+    for name, value in row.published.items():
+        if name not in models:
+            yield ("published", name), f"no model of its table; its models: {', '.join(models)}"
+        elif value is not None and not 0 <= value <= row.maximum:
+            yield ("published", name), f"{value} is not within 0 and the row's maximum, {row.maximum}"
+    for name in models:
+        if name not in row.published:
+            yield ("published",), f"no number for {name!r}; null where the card prints none"
+    flags = [flag.id for flag in card.flags]
+    for place, flag in enumerate(row.flags):
+        if flag not in flags:
+            yield ("flags", place), f"{flag!r} is no flag of the card; its flags: {', '.join(flags)}"
+
+
+def _recipe_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield the prompts that could not be filled in and the numbers that make no sense."""
+    for key, allowed in (("prompt", ("media", "question")), ("media_prompt", ("i",))):
+        try:
+            parts = list(string.Formatter().parse(getattr(recipe, key)))
+        except ValueError as error:
+            yield key, str(error)
+            continue
+        used = [name for _, name, _, _ in parts if name is not None]
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            yield key, "placeholders take no format"
+        for name in used:
+            if name not in allowed:
+                yield key, f"unknown {{{name}}}; allowed: {', '.join(f'{{{item}}}' for item in allowed)}"
+        if key == "prompt" and "question" not in used:
+            yield key, "holds no {question}"
+    for key, least in (("max_tiles", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("frames", 0)):
+        if getattr(recipe, key) < least:
+            yield key, f"must be at least {least}"

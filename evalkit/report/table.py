@@ -103,7 +103,8 @@ def verdict(row: Row, published: float | None, result: RowResult | None) -> str:
     if published is None:
         return "nothing published"
     low, high = result.ci95 or (result.score, result.score)
-    half = 0.5 * 10**-row.decimals
+    # The tiny addend keeps an interval that ends exactly on the rounding bound inside: 72.9 - 0.05 > 72.85 in floats.
+    half = 0.5 * 10**-row.decimals + 1e-9
     return "reproduced" if low <= published + half and high >= published - half else "differs"
 
 
@@ -217,6 +218,11 @@ def _footnotes(data: TableData) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def _source(data: TableData) -> str:
+    places = "Rows" if data.table.models_as_rows else "Columns"
+    return f"{places} named after models are as published, not measured here; source: {data.card.source}."
+
+
 def _markdown(tables: Sequence[TableData]) -> str:
     lines: list[str] = []
     if tables:
@@ -224,11 +230,10 @@ def _markdown(tables: Sequence[TableData]) -> str:
         lines += [f"# {card.title}", ""]
         for label, notes, _ in tables[0].runs:
             lines += [f"**{label}**: {note}." for note in notes]
-        lines.append(f"Columns and rows named after models are as published, not measured here ({card.source}).")
         lines.append(f"Differences are to the published {card.model}. n: samples of the run / official number.")
     for data in tables:
         rows = _models_down(data) if data.table.models_as_rows else _benchmarks_down(data)
-        lines += ["", f"## {data.table.title}", "", *_markdown_table(rows)]
+        lines += ["", f"## {data.table.title}", "", *_markdown_table(rows), "", _source(data)]
         footnotes = _footnotes(data)
         lines += ["", *footnotes] if footnotes else []
     return "\n".join(lines) + "\n"

@@ -1,0 +1,167 @@
+"""The card loader's error messages (file, line, key, what is allowed) and the prompts of the protocol sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalkit.card import Card, load_card
+from evalkit.errors import InputError
+from tests.conftest import REPO
+
+TEXT = (REPO / "configs" / "cards" / "internvl2.yaml").read_text(encoding="utf-8")
+TEXTVQA = "PaliGemma-3B: 68.1"
+PROMPT = '"{media}{question} Answer'
+SHORT = "Answer the question using a single word or phrase."
+
+
+@pytest.fixture(scope="module")
+def card() -> Card:
+    return load_card("internvl2")
+
+
+def refusal(text: str, folder: Path) -> str:
+    path = folder / "card.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_card(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}:")
+    return message.removeprefix(f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "problem"),
+    [
+        (TEXTVQA, "PaliGamma-3B: 68.1", "tables.0.rows.3.published.PaliGamma-3B", "no model of its table"),
+        (TEXTVQA, "PaliGemma-3B: 681", "tables.0.rows.3.published.PaliGemma-3B", "not within 0 and the row's maximum"),
+        (TEXTVQA, "PaliGemma-3B: .nan", "tables.0.rows.3.published.PaliGemma-3B", "finite number"),
+        (TEXTVQA, "PaliGemma-3B: -.inf", "tables.0.rows.3.published.PaliGemma-3B", "finite number"),
+        ("id: chartqa_test", "id: docvqa_test", "tables.0.rows.1.id", "'docvqa_test' occurs twice"),
+        ("id: video\n", "id: image\n", "tables.1.id", "table id 'image' occurs twice"),
+        ("[mmvet_turbo_1b", "[mmvet_turbo_2b", "tables.0.rows.14.flags.0", "no flag of the card"),
+        ("model: InternVL2-1B", "model: InternVL9", "model", "model of none of the tables"),
+        (PROMPT, '"{media}{questoin} Answer', "tables.0.rows.0.recipe.prompt", "allowed: {media}, {question}"),
+        (PROMPT, '"{media}{question}} Answer', "tables.0.rows.0.recipe.prompt", "Single '}'"),
+        (PROMPT, '"{media}{{question}} Answer', "tables.0.rows.0.recipe.prompt", "holds no {question}"),
+        (PROMPT, '"{media}{question!r} Answer', "tables.0.rows.0.recipe.prompt", "take no format"),
+        ('"Frame{i}: <image>\\n"', '"Frame{n}: <image>\\n"', "tables.1.rows.0.recipe.media_prompt", "allowed: {i}"),
+        ("max_tiles: 18", "max_tiles: 0", "tables.0.rows.0.recipe.max_tiles", "at least 1"),
+    ],
+)
+def test_an_error_names_line_and_key(old: str, new: str, key: str, problem: str, tmp_path: Path) -> None:
+    line = TEXT[: TEXT.index(old)].count("\n") + 1
+    message = refusal(TEXT.replace(old, new, 1), tmp_path)
+    assert message.startswith(f"{line}: {key}: ")
+    assert problem in message
+
+
+def test_a_lost_number_is_named(tmp_path: Path) -> None:
+    line = TEXT[: TEXT.index(TEXTVQA)].count("\n")  # the line of `published:`, just above
+    message = refusal(TEXT.replace(f"          {TEXTVQA}\n", "", 1), tmp_path)
+    assert message.startswith(f"{line}: tables.0.rows.3.published: no number for 'PaliGemma-3B'")
+
+
+def test_two_recipes_for_one_task_name_both_rows(tmp_path: Path) -> None:
+    row = TEXT.index("- id: textvqa_val")
+    line = TEXT[: TEXT.index("recipe:", row)].count("\n") + 1
+    message = refusal(TEXT.replace("also: [docvqa_val]", "also: [textvqa_val]", 1), tmp_path)
+    assert message.startswith(f"{line}: tables.0.rows.3.recipe: task 'textvqa_val' has another recipe")
+    assert "(docvqa_test)" in message
+
+
+def test_an_unknown_key_of_a_recipe_lists_the_allowed_ones(tmp_path: Path) -> None:
+    line = TEXT[: TEXT.index("max_tiles: 18")].count("\n") + 1
+    message = refusal(TEXT.replace("max_tiles: 18", "max_tils: 18", 1), tmp_path)
+    assert message.startswith(f"{line}: tables.0.rows.0.recipe.max_tils: unknown key; did you mean 'max_tiles'?")
+    assert message.endswith(
+        "allowed: prompt, max_new_tokens, media_prompt, media_separator, max_tiles, thumbnail, frames, frame_rule, "
+        "min_new_tokens"
+    )
+
+
+def test_a_key_like_no_other_gets_no_suggestion(tmp_path: Path) -> None:
+    message = refusal(TEXT.replace("tile_size: 448", "tile_size: 448\nzzz: 1", 1), tmp_path)
+    assert "zzz: unknown key; allowed: name, title, model" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("max_tiles: 18", "<<: {max_tiles: 18}", "merge keys are not allowed"),
+        ("max_tiles: 18", "max_tiles: 18\n          frames: 0\n          frames: 8", "'frames' occurs twice"),
+        ("title: InternVL2-1B model card", "title: 2026-13-45", "cannot be read: month must be in 1..12"),
+        ("tile_size: 448", f"tile_size: {'9' * 5000}", "cannot be read: Exceeds the limit"),
+        ("tile_size: 448", "? [a]\n: 1", "a key must be a plain text"),
+    ],
+)
+def test_what_yaml_would_swallow_or_choke_on(old: str, new: str, problem: str, tmp_path: Path) -> None:
+    last = TEXT[: TEXT.index(old)].count("\n") + 1 + (new.count("\n") if "twice" in problem else 0)
+    message = refusal(TEXT.replace(old, new, 1), tmp_path)
+    assert message.startswith(f"{last}: ")
+    assert problem in message
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but this\n", "---\n"])
+def test_an_empty_file_is_no_card(text: str, tmp_path: Path) -> None:
+    message = refusal(text, tmp_path)
+    assert message.startswith("1: ")
+
+
+@pytest.mark.parametrize("name", ["", "../internvl2", "no/such.yaml", "a\0b"])
+def test_a_card_that_is_not_there_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(InputError, match="known cards: internvl2"):
+        load_card(name)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "prompt"),
+    [
+        (("docvqa_val", "chartqa_test_human", "infovqa_test", "textvqa_val", "mme"), f"{{media}}{{question}} {SHORT}"),
+        (
+            ("mmbench_dev_en", "mmbench_test_en"),
+            "{media}{question}\nAnswer with the option's letter from the given choices directly.",
+        ),
+        (("mmbench_dev_cn", "mmbench_test_cn", "ccbench_dev"), "{media}{question}\n请直接回答选项字母。"),
+        (("mmvet",), "{media}{question} "),
+        (
+            ("refcoco_val", "refcoco+_testB", "refcocog_test"),
+            "{media}Please provide the bounding box coordinate of the region this sentence describes: "
+            "<ref>{question}</ref>",
+        ),
+        (
+            ("mvbench",),
+            "{media}Carefully watch the video and pay attention to the cause and sequence of events, the detail and "
+            "movement of objects, and the action and pose of persons. Based on your observations, select the best "
+            "option that accurately addresses the question.\n\n{question}\nOnly give the best option.",
+        ),
+    ],
+)
+def test_prompts_are_the_protocols_to_the_letter(card: Card, tasks: tuple[str, ...], prompt: str) -> None:
+    for task in tasks:
+        recipe = card.recipe(task)
+        assert recipe is not None
+        assert recipe.prompt == prompt
+        assert recipe.media_prompt == ("Frame{i}: <image>\n" if recipe.frames else "<image>\n")
+
+
+@pytest.mark.shared_data
+def test_labels_metrics_and_sizes_are_the_cards(card: Card, shared: Path) -> None:
+    published: Any = yaml.safe_load((shared / "published.yaml").read_text(encoding="utf-8"))
+    for place, part in enumerate(("image_benchmarks", "video_benchmarks")):
+        table, wanted = card.tables[place], published[part]
+        assert {model.name: model.size_b for model in table.models} == wanted["model_size_b"]
+        labels = list(dict.fromkeys(row.card_label or row.label for row in table.rows))
+        assert labels == [row["card_label"] for row in wanted["rows"].values()]
+        for row in table.rows:
+            source = wanted["rows"].get(row.id)
+            if source is not None:
+                assert (row.metric, row.toolkit) == (source["metric"], source["toolkit"])
+                assert "note" not in source or source["note"] == row.note
+    columns = ["refcoco_avg", *published["grounding_benchmarks"]["columns"][1:]]
+    assert [row.id for row in card.tables[2].rows] == columns
+    assert card.tables[2].models_as_rows
