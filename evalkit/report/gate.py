@@ -97,7 +97,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
             checks.append(Check(row.id, "incomplete", f"{detail}; labels are hidden, no score"))
         else:
             low, high = found.ci95 or (found.score, found.score)
-            below = high < lowest and lowest - found.score > max_drop
+            below = high < lowest - 1e-9 and lowest - found.score > max_drop
             detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
             checks.append(Check(row.id, "regression" if below else "passed", detail))
     if not checks:
