@@ -1,4 +1,4 @@
-# Two commands do everything: `make run` (the demo, 2 ranks) and `make test`.
+# Two commands do everything: `make run` (the demo on 2 ranks, gated against its baseline) and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
@@ -18,6 +18,7 @@ run: env
 	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
 		--model demo/checkpoint --card internvl2 --data-root demo --out runs/demo
 	$(BIN)/evalkit table runs/demo --format md
+	$(BIN)/evalkit check runs/demo --baseline results/demo-baseline
 
 test: env
 	$(BIN)/python -m pytest $(PYTEST)

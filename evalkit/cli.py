@@ -215,11 +215,11 @@ def submit_command(args: argparse.Namespace) -> int:
 
 
 def demo_command(args: argparse.Namespace) -> int:
-    """Write the embedded demo: data of all six benchmarks and a tiny checkpoint."""
+    """Write the embedded demo: data of all six benchmarks and a tiny trained checkpoint."""
     from evalkit.demo import write_demo
 
     paths = write_demo(Path(args.out))
-    print(f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint}  (random weights: its scores are noise)")
+    print(f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint}  (tiny, trained on drawings: its scores say nothing about InternVL2)")
     print(f"next: evalkit run --model {paths.checkpoint} --card internvl2 --data-root {paths.data_root} --out RUN")
     return 0
 

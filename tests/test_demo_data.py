@@ -15,14 +15,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from evalkit.card import load_card
 from evalkit.data.root import DataRoot
 from evalkit.demo import write_demo
-from evalkit.demo.choices import rotate
+from evalkit.demo.choices import _rows, pair, rotate
 from evalkit.demo.clips import FRAMES, SUBTASKS
-from evalkit.demo.layout import COUNTS, MARKER, WRITERS
-from evalkit.demo.plots import PLOTS
+from evalkit.demo.files import write_tsv
+from evalkit.demo.layout import MARKER, WRITERS, write_all
 from evalkit.demo.signs import ten_answers
-from evalkit.demo.vocabulary import SPECIAL
+from evalkit.demo.stories import ASKERS, make_story
 from evalkit.demo.words import RGB
 from evalkit.errors import InputError
 from evalkit.media.load import load, probe
@@ -30,8 +31,12 @@ from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.prompt import chat_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.records import View
+from evalkit.requests import build_requests, recipe_for
 from evalkit.task import Task
+from scripts.tiny.lessons import COURSES, READ, choice_turn, clip_turn, lesson, recipes
+from scripts.tiny.vocabulary import SPECIAL
 from tasks import chartqa, docvqa, mmbench, mvbench, refcoco, textvqa
+from tests.conftest import SMALL_DEMO
 
 TASKS: tuple[Task, ...] = tuple(
     task for module in (docvqa, chartqa, textvqa, mmbench, mvbench, refcoco) for task in module.TASKS
@@ -45,8 +50,7 @@ SPLITS = (
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo-data") / "demo"
-    paths = write_demo(out)
-    assert (paths.data_root, paths.checkpoint) == (out, out / "checkpoint")
+    write_all(out, SMALL_DEMO)
     return out
 
 
@@ -64,11 +68,18 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def test_the_same_bytes_again_and_rewriting_in_place(written: Path, tmp_path: Path) -> None:
     first = contents(written)
-    write_demo(tmp_path / "again")
+    write_all(tmp_path / "again", SMALL_DEMO)
     assert contents(tmp_path / "again") == first
     (written / "data" / "docvqa" / "val.jsonl").write_text("damaged", encoding="utf-8")
-    write_demo(written)
+    write_all(written, SMALL_DEMO)
     assert contents(written) == first
+
+
+def test_the_whole_demo_has_100_to_200_samples_a_task(tmp_path: Path) -> None:
+    paths = write_demo(tmp_path / "demo")
+    assert (paths.data_root, paths.checkpoint) == (tmp_path / "demo", tmp_path / "demo" / "checkpoint")
+    for task in TASKS:
+        assert 100 <= len(list(task.load(DataRoot(paths.data_root)))) <= 200, task.name
 
 
 def test_only_an_empty_folder_or_this_demo_is_written_to(tmp_path: Path) -> None:
@@ -91,7 +102,7 @@ def test_the_plugins_read_it_and_every_picture_decodes(task: Task, written: Path
         name for name in ("refcoco", "mvbench", "docvqa", "chartqa", "textvqa", "") if task.name.startswith(name)
     )
     if kind:
-        assert len(samples) == COUNTS[kind]
+        assert len(samples) == SMALL_DEMO[kind]
     assert 12 <= len(samples) <= 24
     for sample in samples:
         assert sample.question.strip() and bool(sample.references) == task.labelled
@@ -149,7 +160,7 @@ def test_mmbench_rotations_ask_the_same(name: str, written: Path) -> None:
     questions: dict[int, list[dict[str, str]]] = defaultdict(list)
     for row in rows.to_dict("records"):
         questions[int(row["index"]) % 1_000_000].append({str(key): str(value) for key, value in row.items()})
-    assert len(questions) == COUNTS["mmbench"]
+    assert len(questions) == SMALL_DEMO["mmbench"]
     for rotations in questions.values():
         options = {frozenset(row[letter] for letter in "ABCD" if row[letter]) for row in rotations}
         assert len(options) == 1 and len(next(iter(options))) == len(rotations)
@@ -177,7 +188,7 @@ def test_mmbench_columns(written: Path) -> None:
 
 def test_mvbench_layout(written: Path) -> None:
     folder = written / "data" / "MVBench"
-    assert {path.stem for path in (folder / "json").iterdir()} == {subtask.name for subtask in SUBTASKS} == set(PLOTS)
+    assert {path.stem for path in (folder / "json").iterdir()} == {subtask.name for subtask in SUBTASKS} == set(ASKERS)
     assert [(subtask.name, subtask.folder) for subtask in SUBTASKS] == [row[:2] for row in mvbench.SUBTASKS]
     for subtask, (_, _, bound) in zip(SUBTASKS, mvbench.SUBTASKS, strict=True):
         for record in json.loads((folder / "json" / f"{subtask.name}.json").read_text(encoding="utf-8")):
@@ -190,14 +201,16 @@ def test_mvbench_layout(written: Path) -> None:
     assert len(list(folder.rglob("*.gif"))) == 1
 
 
-@pytest.mark.parametrize("name", sorted(PLOTS))
-def test_every_plot_has_one_right_candidate(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(ASKERS))
+def test_every_question_has_one_right_candidate(name: str) -> None:
+    answers = set()
     for seed in range(60):
-        plot = PLOTS[name](Random(seed))
-        candidates = [plot.answer, *plot.others]
+        question = ASKERS[name](make_story(Random(seed)), Random(seed))
+        candidates = [question.answer, *question.others]
         assert len(set(candidates)) == len(candidates) in (3, 4), (seed, candidates)
-        again = PLOTS[name](Random(seed))
-        assert (again.question, again.answer, again.actors) == (plot.question, plot.answer, plot.actors)
+        answers.add(question.answer)
+        assert ASKERS[name](make_story(Random(seed)), Random(seed)) == question
+    assert len(answers) > 1
 
 
 def close(pixels: np.ndarray[Any, Any], colour: tuple[int, int, int]) -> np.ndarray[Any, Any]:
@@ -271,19 +284,54 @@ def test_checkpoint_loads_with_strict_keys(written: Path) -> None:
     folder = written / "checkpoint"
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = read_config(folder)
-    assert config.tokens_per_tile == 16 and "noise" in str(config.evalkit_note)
+    assert config.tokens_per_tile == 16 and "say nothing about InternVL2" in str(config.evalkit_note)
     weights = load_file(folder / "model.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
     assert {name.split(".")[0] for name in weights} == {"vision_model", "mlp1", "language_model"}
     language = Qwen2ForCausalLM(Qwen2Config(**content["llm_config"]))
     prefix = "language_model."
     language.load_state_dict(
         {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}, strict=True
     )
-    assert content["llm_config"]["vocab_size"] == len(ChatTokenizer(folder).encode("")) + 1024
+    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    assert content["llm_config"]["vocab_size"] == len(vocab) + len(SPECIAL)
     model = load_model(str(folder), device="cpu", dtype="float32", attention="sdpa")
     assert model.describe()["note"] == content["evalkit_note"]
-    assert (folder / "model.safetensors").stat().st_size < 5_000_000
+    assert (folder / "model.safetensors").stat().st_size < 10_000_000
+
+
+def test_lessons_ask_as_evalkit_does(written: Path) -> None:
+    """The prompts that the tiny model learns from are those that it is sent, for the same drawing."""
+    root, card = DataRoot(written), load_card("internvl2")
+    starts = {}
+    for course in COURSES:
+        task = next(task for task in TASKS if task.name == course.task)
+        recipe = recipe_for(task, card.recipe(task.name), "internvl2")
+        request = build_requests(task, list(task.load(root)), recipe, root, 112)[0]
+        taught = lesson(course, recipes()[course.task], Random(1))
+        question = next(iter(task.load(root))).question
+        before, after = chat_prompt(request.prompt).split(question)
+        assert all(
+            prompt.startswith(before) and prompt.endswith(after) for prompt, _ in taught.turns if READ not in prompt
+        ), course.task
+        starts[course.task] = before
+    assert len(set(starts.values())) == 2  # images, frames
+
+
+def test_choices_are_worded_as_the_tasks_word_them(written: Path, tmp_path: Path) -> None:
+    image, questions = pair(Random(4))
+    for question in questions:
+        rows = list(_rows([(image, question)], "en", "dev"))
+        write_tsv(tmp_path / "data" / "mmbench" / "mmbench_dev_20230712.tsv", list(rows[0]), rows)
+        samples = mmbench.TASKS[0].load(DataRoot(tmp_path))
+        turns = [choice_turn(question, "en", turn) for turn in range(len(question.options))]
+        assert [(sample.question, sample.references[0]) for sample in samples] == turns
+    record = json.loads((written / "data/MVBench/json/moving_count.json").read_text(encoding="utf-8"))[0]
+    sample = next(sample for sample in mvbench.TASKS[0].load(DataRoot(written)) if sample.id == "moving_count-0")
+    candidates = record["candidates"]
+    text, answer = clip_turn(record["question"], candidates, candidates.index(record["answer"]))
+    assert text == sample.question
+    assert mvbench.score(sample, answer).value == 1 and mvbench.score(sample, "(Z)").value == 0
 
 
 def test_importing_the_package_is_light() -> None:

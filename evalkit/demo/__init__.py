@@ -1,4 +1,4 @@
-"""The embedded demo: drawn data in the official layouts and a tiny checkpoint, without network or torch."""
+"""The embedded demo: drawn data in the official layouts and a tiny trained checkpoint, without network or torch."""
 
 from __future__ import annotations
 

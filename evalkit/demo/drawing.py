@@ -1,10 +1,16 @@
-"""Drawing: smooth shapes with known boxes, and text in Pillow's own font, so that nothing depends on the machine."""
+"""Drawing: smooth shapes with known boxes, and text in Pillow's own font, so that nothing depends on the machine.
+
+What is drawn is noted down in ``image.info["marks"]`` (no file format writes it): the tiny model's vision encoder
+learns from these notes.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -12,6 +18,22 @@ Rgb = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 Point = tuple[float, float]
 
+
+class Mark(NamedTuple):
+    """A note of what lies where in an image.
+
+    Attributes:
+        label: a word, a digit with its place in the number, a shape, its colour or one of its edges.
+        x: of its middle (a word: of its first letter), in pixels.
+        y: likewise.
+    """
+
+    label: str
+    x: float
+    y: float
+
+
+EDGE, EDGE_STEPS = "edge ", 24  # labels of where a shape's left, top, right and bottom edges are in the whole image
 INK: Rgb = (30, 30, 35)
 PAPER: Rgb = (252, 252, 249)
 _SMOOTH = 4  # masks are drawn this many times larger and reduced
@@ -49,6 +71,21 @@ def draw_shape(image: Image.Image, shape: str, colour: Rgb, box: Box, angle: flo
     left, top, right, bottom = box
     mask, margin = _mask(shape, right - left, bottom - top, angle)
     image.paste(colour, (left - margin, top - margin), mask)
+    edges = (left / image.width, top / image.height, right / image.width, bottom / image.height)
+    bounds = [f"{EDGE}{place} {round(EDGE_STEPS * edge)}" for place, edge in enumerate(edges)]
+    for label in (shape, str(colour), *bounds):
+        mark(image, label, (left + right) / 2, (top + bottom) / 2)
+
+
+def mark(image: Image.Image, label: str, x: float, y: float) -> None:
+    """Note what lies at a place in pixels."""
+    image.info.setdefault("marks", []).append(Mark(label, x, y))
+
+
+def marks(image: Image.Image) -> list[Mark]:
+    """Return what has been noted on an image."""
+    found: list[Mark] = image.info.get("marks", [])
+    return found
 
 
 @lru_cache(maxsize=512)
@@ -112,7 +149,14 @@ def draw_text(
     """
     rim = 3 if halo else 0
     found = fitting_font(text, width, size)
-    ImageDraw.Draw(image).text(at, text, colour, found, anchor, stroke_width=rim, stroke_fill=halo)
+    draw = ImageDraw.Draw(image)
+    draw.text(at, text, colour, found, anchor, stroke_width=rim, stroke_fill=halo)
+    left, top, _, bottom = draw.textbbox(at, text, found, anchor)
+    for match in re.finditer(r"\d+|[A-Za-z]+", text):
+        letters = [match[0][:1]] if match[0].isalpha() else match[0]
+        for place, letter in enumerate(letters):
+            x = left + found.getlength(text[: match.start() + place]) + found.getlength(letter) / 2
+            mark(image, match[0] if letter.isalpha() else f"{letter} at {place}", x, (top + bottom) / 2)
 
 
 def wrap(text: str, width: float, size: int) -> list[str]:

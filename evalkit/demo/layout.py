@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
 from evalkit.demo.charts import write_chartqa
-from evalkit.demo.checkpoint import write_checkpoint
 from evalkit.demo.choices import write_mmbench
 from evalkit.demo.clips import write_mvbench
 from evalkit.demo.documents import write_docvqa
@@ -18,11 +18,11 @@ from evalkit.demo.signs import write_textvqa
 from evalkit.errors import InputError
 
 MARKER = "demo.json"
-VERSION = 1
+VERSION = 2
+CHECKPOINT = Path(__file__).parent / "checkpoint"  # trained by scripts/train_tiny.py
 
-# A writer takes the data folder, the number of questions a file and a seeded generator, and returns the texts it
-# wrote: the tokenizer is learnt from them.
-Writer = Callable[[Path, int, Random], list[str]]
+# A writer takes the data folder, the number of questions a file and a seeded generator.
+Writer = Callable[[Path, int, Random], None]
 WRITERS: Mapping[str, Writer] = {
     "docvqa": write_docvqa,
     "chartqa": write_chartqa,
@@ -32,7 +32,7 @@ WRITERS: Mapping[str, Writer] = {
     "refcoco": write_refcoco,
 }
 # Questions a file; MMBench's are asked once per rotation of their options, MVBench's are shared out to its 20 files.
-COUNTS = {"docvqa": 16, "chartqa": 16, "textvqa": 16, "mmbench": 6, "mvbench": 24, "refcoco": 14}
+COUNTS = {"docvqa": 120, "chartqa": 120, "textvqa": 120, "mmbench": 48, "mvbench": 120, "refcoco": 105}
 
 
 def write_all(out: Path, counts: Mapping[str, int] = COUNTS) -> None:
@@ -48,10 +48,9 @@ def write_all(out: Path, counts: Mapping[str, int] = COUNTS) -> None:
     marker = {"demo": "evalkit", "version": VERSION, "counts": dict(counts)}
     try:
         _claim(out, marker)
-        texts = []
         for name, writer in WRITERS.items():
-            texts += writer(out / "data", counts[name], Random(f"evalkit demo {VERSION} {name}"))
-        write_checkpoint(out / "checkpoint", texts)
+            writer(out / "data", counts[name], Random(f"evalkit demo {VERSION} {name}"))
+        shutil.copytree(CHECKPOINT, out / "checkpoint", copy_function=shutil.copyfile, dirs_exist_ok=True)
     except OSError as error:
         raise InputError(f"demo folder {out} cannot be written: {error.strerror or error}") from error
 

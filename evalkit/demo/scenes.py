@@ -14,10 +14,10 @@ from evalkit.demo.files import save_image, write_jsonl
 from evalkit.demo.words import COLOURS, RGB, SHAPES
 
 EXPRESSIONS_AN_IMAGE = 7
-_THINGS = 5
-_CELL = 120  # each thing has a cell of its own, so that none covers another
-_CLEAR = 30  # pixels by which one thing must be further left, larger ... than the next to be called so
-_SIZES = ((480, 360), (360, 480), (640, 480))
+_THINGS = 4
+_CELLS = {(236, 236): (118, 118), (354, 118): (88, 118), (118, 354): (118, 88)}  # one thing a cell: none covers another
+_SIDES = (42, 76)  # least and greatest side of a thing
+_CLEAR = 16  # pixels by which one thing must be further left, larger ... than the next to be called so
 _ROOMS = (((236, 232, 222), (206, 198, 184)), ((222, 232, 238), (190, 204, 196)), ((240, 230, 226), (214, 206, 214)))
 
 
@@ -51,14 +51,14 @@ class Scene(NamedTuple):
 def make_scene(rng: Random) -> Scene:
     """Return a scene in which every dataset finds enough to say."""
     while True:
-        size = rng.choice(_SIZES)
-        cells = [(x, y) for x in range(0, size[0] - _CELL + 1, _CELL) for y in range(0, size[1] - _CELL + 1, _CELL)]
+        size, (wide, high) = rng.choice(list(_CELLS.items()))
+        cells = [(x, y) for x in range(0, size[0] - wide + 1, wide) for y in range(0, size[1] - high + 1, high)]
         things = []
         for left, top in rng.sample(cells, _THINGS):
-            side = rng.randint(44, 104)
-            x, y = left + rng.randint(6, _CELL - side - 6), top + rng.randint(6, _CELL - side - 6)
+            side = rng.randint(*_SIDES)
+            x, y = left + rng.randint(6, wide - side - 6), top + rng.randint(6, high - side - 6)
             # Few kinds and colours: else every thing could be named by one word.
-            things.append(Thing(rng.choice(COLOURS[:6]), rng.choice(SHAPES[:4]), (x, y, x + side, y + side)))
+            things.append(Thing(rng.choice(COLOURS), rng.choice(SHAPES), (x, y, x + side, y + side)))
         scene = Scene(size, tuple(things))
         if all(len(find(scene.things)) >= EXPRESSIONS_AN_IMAGE for find in STYLES.values()):
             return scene
@@ -152,18 +152,14 @@ def _extremes(things: Sequence[Thing], ranks: Mapping[str, Callable[[Thing], int
     return found
 
 
-def write_refcoco(data: Path, count: int, rng: Random) -> list[str]:
+def write_refcoco(data: Path, count: int, rng: Random) -> None:
     """Write the eight splits.
 
     Args:
         data: the data folder.
         count: expressions a split.
         rng: source of all chance.
-
-    Returns:
-        The texts written.
     """
-    texts: list[str] = []
     number = 0
     for datasets, split in SPLITS:
         rows: dict[str, list[dict[str, object]]] = {dataset: [] for dataset in datasets}
@@ -179,7 +175,5 @@ def write_refcoco(data: Path, count: int, rng: Random) -> list[str]:
                     width, height = scene.size
                     row = {"image": f"data/{image}", "sent": sentence, "bbox": box, "height": height, "width": width}
                     rows[dataset].append(row)
-                    texts.append(sentence)
         for dataset in datasets:
             write_jsonl(data / "refcoco" / f"{dataset}_{split}.jsonl", rows[dataset])
-    return texts

@@ -143,12 +143,13 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
         try:
             with safe_open(str(file), framework="pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
-                    yield from _translated(name, tensors.get_tensor(name))
+                    yield from translated(name, tensors.get_tensor(name))
         except (SafetensorError, OSError) as error:
             raise InputError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
 
 
-def _translated(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+def translated(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield what an official tensor is called here; the vision encoder's fused qkv becomes three."""
     if not name.startswith("vision_model."):
         yield name, tensor
         return

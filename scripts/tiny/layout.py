@@ -1,45 +1,45 @@
-"""A tiny checkpoint in the official InternVL2 layout with random weights: it runs, and answers noise."""
+"""The tiny model's checkpoint in the official InternVL2 layout: config, shapes, first values, and its export."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from evalkit.demo.files import write_json
-from evalkit.demo.vocabulary import END, SPECIAL, write_tokenizer
+from evalkit.models.internvl2.network import InternVL2, translated
+from scripts.tiny.lessons import TILE
+from scripts.tiny.vocabulary import END, SPECIAL, write_tokenizer
 
-NOTE = "random weights: answers and scores are noise"
-PATCH, IMAGE = 14, 112
-VISION = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+NOTE = "tiny demo model, trained on drawings: its scores say nothing about InternVL2"
+PATCH = 14
+VISION = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
 LANGUAGE = {
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
     "num_key_value_heads": 2,
 }
-# Every token's embedding and the end token's output row share a direction: else random weights would hardly ever end
-# an answer, and every answer would run to its limit.
-_END_PULL = 1.25
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 Array = npt.NDArray[np.float32]
 
 
-def write_checkpoint(folder: Path, texts: Sequence[str]) -> None:
-    """Write config, tokenizer and weights.
+def write_untrained(folder: Path, texts: Iterable[str]) -> None:
+    """Write config, tokenizer and random weights.
 
     Args:
         folder: the checkpoint folder.
         texts: what the tokenizer is learnt from.
     """
-    from safetensors.numpy import save
-
     folder.mkdir(parents=True, exist_ok=True)
     tokens = write_tokenizer(folder, texts)
     end = tokens - len(SPECIAL) + SPECIAL.index(END)
@@ -48,10 +48,18 @@ def write_checkpoint(folder: Path, texts: Sequence[str]) -> None:
         folder / "generation_config.json",
         {"_from_model_config": True, "transformers_version": "4.37.2", "eos_token_id": [end - 1, end]},
     )
-    weights = {name: _tensor(name, shape) for name, shape in _shapes(tokens)}
-    weights["language_model.model.embed_tokens.weight"][:, 0] = _END_PULL
-    weights["language_model.lm_head.weight"][end, 0] += _END_PULL
-    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
+    weights = {name: _first_values(name, shape) for name, shape in _shapes(tokens)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def export(network: InternVL2, folder: Path) -> None:
+    """Write a network's weights over those of its checkpoint folder: official names, half precision."""
+    state = network.state_dict()
+    tensors = {}
+    for name, shape in _shapes(network.language_model.config.vocab_size):
+        parts = [state[native] for native, _ in translated(name, torch.empty(shape))]
+        tensors[name] = torch.cat(parts).to(torch.float16).contiguous()
+    save_tensors(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _config(tokens: int, end: int) -> dict[str, Any]:
@@ -61,7 +69,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
         "downsample_ratio": 0.5,
         "dynamic_image_size": True,
         "evalkit_note": NOTE,
-        "force_image_size": IMAGE,
+        "force_image_size": TILE,
         "llm_config": {
             "architectures": ["Qwen2ForCausalLM"],
             "attention_dropout": 0.0,
@@ -77,7 +85,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
             "rope_theta": 1000000.0,
             "sliding_window": 32768,
             "tie_word_embeddings": False,
-            "torch_dtype": "float32",
+            "torch_dtype": "float16",
             "use_cache": True,
             "use_sliding_window": False,
             "vocab_size": tokens,
@@ -88,7 +96,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
         "ps_version": "v2",
         "select_layer": -1,
         "template": "Hermes-2",
-        "torch_dtype": "float32",
+        "torch_dtype": "float16",
         "use_backbone_lora": 0,
         "use_llm_lora": 0,
         "use_thumbnail": True,
@@ -99,7 +107,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
             "dropout": 0.0,
             "hidden_act": "gelu",
             **VISION,
-            "image_size": IMAGE,
+            "image_size": TILE,
             "initializer_factor": 1.0,
             "initializer_range": 0.02,
             "layer_norm_eps": 1e-06,
@@ -109,7 +117,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
             "patch_size": PATCH,
             "qk_normalization": False,
             "qkv_bias": True,
-            "torch_dtype": "float32",
+            "torch_dtype": "float16",
             "use_flash_attn": True,
         },
     }
@@ -133,7 +141,7 @@ def _shapes(tokens: int) -> Shapes:
 def _vision_shapes() -> Shapes:
     width, inner = VISION["hidden_size"], VISION["intermediate_size"]
     yield "vision_model.embeddings.class_embedding", (1, 1, width)
-    yield "vision_model.embeddings.position_embedding", (1, (IMAGE // PATCH) ** 2 + 1, width)
+    yield "vision_model.embeddings.position_embedding", (1, (TILE // PATCH) ** 2 + 1, width)
     yield "vision_model.embeddings.patch_embedding.weight", (width, 3, PATCH, PATCH)
     yield "vision_model.embeddings.patch_embedding.bias", (width,)
     for layer in range(VISION["num_hidden_layers"]):
@@ -171,17 +179,21 @@ def _norm(name: str, width: int) -> Shapes:
     yield name + ".bias", (width,)
 
 
-def _tensor(name: str, shape: tuple[int, ...]) -> Array:
+# What the layers add is small at first beside the embeddings: with equal sizes the model hardly learns to look up.
+_FACTORS = {"embed_tokens": 4.0, "o_proj": 0.1, "down_proj": 0.1, "mlp1.3": 0.3}
+
+
+def _first_values(name: str, shape: tuple[int, ...]) -> Array:
     """Return random values of a size that keeps activations near 1; the name is the seed."""
+    if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "layernorm.weight", "mlp1.0.weight")):
+        return np.ones(shape, np.float32)
+    if name.endswith((".ls1", ".ls2")):
+        return np.full(shape, 0.5, np.float32)
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
     noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
-    middle, width = 0.0, float(np.prod(shape[1:])) ** -0.5
-    if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "mlp1.0.weight")):
-        middle, width = 1.0, 0.1
-    elif name.endswith((".ls1", ".ls2")):
-        middle, width = 0.1, 0.03
-    elif name.endswith("bias"):
-        width = 0.05
-    elif "embedding" in name or "embed_tokens" in name:
-        width = width if "patch" in name else 0.5
-    values: Array = (middle + width * noise).astype(np.float32)
+    width = 0.02 if "embedding" in name and "patch" not in name else float(np.prod(shape[1:])) ** -0.5
+    for part, factor in _FACTORS.items():
+        width *= factor if part in name else 1.0
+    values: Array = (width * noise).astype(np.float32)
     return values
