@@ -12,6 +12,7 @@ from typing import Any
 
 from evalkit.data.readers import storable
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.records import Outcome, Response, Sample, Score
 
 
@@ -140,14 +141,6 @@ def read_shards(folder: Path) -> dict[str, Response]:
     return responses
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON atomically."""
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
@@ -161,6 +154,9 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
 
 
 def write_scores(folder: Path, lines: Sequence[Score]) -> None:
-    """Write ``scores.jsonl``: one line per sample, in dataset order."""
-    records = (asdict(line) | {"outcome": line.outcome.value} for line in lines)
+    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` only where there is a fixed score."""
+    records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
+    for record in records:
+        if record["disagrees"] is None:
+            del record["disagrees"]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
