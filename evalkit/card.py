@@ -19,6 +19,9 @@ from evalkit.registry import shipped
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
+# A card has a few thousand nodes. Aliases of aliases would make a small file larger than any memory.
+MAX_NODES = 100_000
+
 # YAML knows .nan and .inf; neither is a score, and JSON output could not hold them.
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -176,6 +179,7 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
         node = yaml.compose(text, Loader=loader)
         if node is None:
             raise InputError(f"{path}:1: card: the file is empty")
+        _refuse_size(node, path)
         _refuse_keys(node, path)
         return node, json.dumps(yaml.load(text, Loader=loader), default=str)
     except yaml.YAMLError as error:
@@ -199,6 +203,25 @@ def _unreadable_line(node: yaml.Node | None) -> int:
     parts = node.value if isinstance(node, yaml.CollectionNode) else []
     flat = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
     return next((line for line in map(_unreadable_line, flat) if line), 0)
+
+
+def _refuse_size(node: yaml.Node, path: Path) -> None:
+    """Refuse a document that aliases make endless or larger than ``MAX_NODES``."""
+    sizes: dict[int, int] = {}
+
+    def size(part: yaml.Node) -> int:
+        if not isinstance(part, yaml.CollectionNode):
+            return 1
+        if id(part) not in sizes:
+            sizes[id(part)] = MAX_NODES  # what an alias to a mapping or list that is not finished counts
+            inner = (item for entry in part.value for item in (entry if isinstance(entry, tuple) else (entry,)))
+            sizes[id(part)] = 1 + sum(map(size, inner))
+        if sizes[id(part)] > MAX_NODES:
+            line = part.start_mark.line + 1
+            raise InputError(f"{path}:{line}: card: more than {MAX_NODES:,} values, aliases written out")
+        return sizes[id(part)]
+
+    size(node)
 
 
 def _refuse_keys(node: yaml.Node, path: Path) -> None:

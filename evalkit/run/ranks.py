@@ -1,17 +1,25 @@
-"""The processes of a job and the one queue they share; no collective, so none can hang."""
+"""The processes of a job and the store they share; no collective, so none can hang."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from evalkit.errors import IncompleteError
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 # Waiting for rank 0's plan covers its loading of data and weights.
 PATIENCE = timedelta(hours=2)
+
+_T = TypeVar("_T")
 
 
 class Ranks:
@@ -33,33 +41,56 @@ class Ranks:
         self.local_rank = local_rank
         self.local_world = local_world
         self._store = store
+        self._values: dict[str, str] = {}
         self._counters: dict[str, int] = {}
 
     def publish(self, key: str, content: Any) -> None:
-        """Give JSON content to the other ranks."""
-        if self._store is not None:
-            self._store.set(key, json.dumps(content))
+        """Give JSON content to the other ranks.
+
+        Raises:
+            IncompleteError: the store is gone (so for every method here).
+        """
+        text = json.dumps(content)
+        if self._store is None:
+            self._values[key] = text
+        else:
+            _asked(self._store.set, key, text)
 
     def receive(self, key: str) -> Any:
         """Wait for what another rank publishes."""
         assert self._store is not None, "a single process waits for nobody"
-        self._store.wait([key], PATIENCE)
-        return json.loads(self._store.get(key))
+        _asked(self._store.wait, [key], PATIENCE)
+        return json.loads(_asked(self._store.get, key))
+
+    def look(self, key: str) -> Any:
+        """Return what a rank published, or None if there is nothing yet."""
+        if self._store is None:
+            return json.loads(self._values.get(key, "null"))
+        return json.loads(_asked(self._store.get, key)) if _asked(self._store.check, [key]) else None
 
     def count(self, key: str, amount: int = 1) -> int:
         """Add to a shared counter and return its new value."""
         if self._store is not None:
-            return int(self._store.add(key, amount))
+            return int(_asked(self._store.add, key, amount))
         self._counters[key] = self._counters.get(key, 0) + amount
         return self._counters[key]
 
-    def take(self) -> int:
-        """Return the number of the next free unit of work."""
-        return self.count("taken") - 1
+
+def _asked(operation: Callable[..., _T], *args: Any) -> _T:
+    try:
+        return operation(*args)
+    except RuntimeError as error:  # torch's DistError: a lost connection, or PATIENCE ran out
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
+        raise IncompleteError(
+            f"the job's store does not answer ({reason}): its launcher or its first node ended; every answer so far is "
+            "kept, and the same command continues the run"
+        ) from error
 
 
 def join() -> Ranks:
     """Return this process's place in the job; under torchrun (and only there) its store is joined."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=_end_with_the_launcher, args=(os.getppid(),), daemon=True).start()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Ranks()
@@ -69,3 +100,12 @@ def join() -> Ranks:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     return Ranks(rank, world, local_rank, local_world, store)
+
+
+def _end_with_the_launcher(parent: int) -> None:
+    """Leave when torchrun is gone: its store went with it, and the next job would find the folder in use."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    if os.environ.get("RANK") == "0":
+        print("evalkit: the launcher ended; the same command continues the run", file=sys.stderr, flush=True)
+    os._exit(IncompleteError.exit_code)

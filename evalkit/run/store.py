@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -101,18 +102,42 @@ class ShardWriter:
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
 
     def append(self, response: Response) -> None:
-        """Write one response and hand it to the operating system."""
-        self._file.write((response_line(response) + "\n").encode())
-        self._file.flush()
+        """Write one response and hand it to the operating system.
+
+        Raises:
+            InputError: it cannot be written (full disk, lost file system); no part of it stays.
+        """
+        line = (response_line(response) + "\n").encode()
+        before = self._file.tell()
+        try:
+            written = self._file.write(line)
+            while written < len(line):  # a disk with little space takes a part first and fails then
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._path, before)
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); every answer so far is kept; the same command "
+                "continues once this is mended"
+            ) from error
 
     def close(self) -> None:
-        """Close the file, its content on disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Close the file, its content on disk.
+
+        Raises:
+            InputError: a network file system kept an answer back and could not store it in the end.
+        """
+        try:
+            with self._file:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); run the same command again"
+            ) from error
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -120,7 +145,8 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with suppress(InputError) if error else nullcontext():  # the first error is the one to tell
+            self.close()
 
 
 def read_shards(folder: Path) -> dict[str, Response]:
@@ -139,6 +165,11 @@ def read_shards(folder: Path) -> dict[str, Response]:
             if earlier is None or earlier.outcome.failed:
                 responses[response.id] = response
     return responses
+
+
+def answered_ids(task: Path) -> set[str]:
+    """Return the ids that have an answer in the shards of a task's folder."""
+    return {key for key, response in read_shards(task / "shards").items() if not response.outcome.failed}
 
 
 def write_json(path: Path, content: Any) -> None:
