@@ -21,6 +21,8 @@ UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 # A card has a few thousand nodes. Aliases of aliases would make a small file larger than any memory.
 MAX_NODES = 100_000
+# PyYAML's C loader recurses with the document and would overflow the stack, which ends the process.
+MAX_DEPTH = 50
 
 # YAML knows .nan and .inf; neither is a score, and JSON output could not hold them.
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -176,6 +178,7 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     node: yaml.Node | None = None
     try:
+        _refuse_depth(text, loader, path)
         node = yaml.compose(text, Loader=loader)
         if node is None:
             raise InputError(f"{path}:1: card: the file is empty")
@@ -203,6 +206,16 @@ def _unreadable_line(node: yaml.Node | None) -> int:
     parts = node.value if isinstance(node, yaml.CollectionNode) else []
     flat = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
     return next((line for line in map(_unreadable_line, flat) if line), 0)
+
+
+def _refuse_depth(text: str, loader: Any, path: Path) -> None:
+    """Refuse a document nested deeper than ``MAX_DEPTH``, before anything recurses into it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InputError(f"{path}:{line}: card: nested too deeply")
 
 
 def _refuse_size(node: yaml.Node, path: Path) -> None:
