@@ -8,7 +8,9 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from evalkit.errors import IncompleteError, InputError
 from evalkit.run.lock import RunLock
 from evalkit.run.queue import WorkQueue
-from evalkit.run.ranks import Ranks
+from evalkit.run.ranks import KNOCKS_S, Ranks, _attempt
 from tests.conftest import REPO
 
 LEASE = 10.0
@@ -186,6 +188,46 @@ def test_a_lost_store_is_one_line() -> None:
     ranks = Ranks(1, 2, store=Store())  # type: ignore[arg-type]  # has what is used of torch's store
     with pytest.raises(IncompleteError, match=r"does not answer \(Connection reset by peer\).*continues the run$"):
         ranks.receive("plan")
+
+
+class SharedStore(Store):
+    """A store that is waited on from several threads, with bytes for values as torch's."""
+
+    dead = False
+
+    def check(self, keys: list[str]) -> bool:
+        if self.dead:
+            raise RuntimeError("Connection reset by peer")
+        return super().check(keys)
+
+    def get(self, key: str) -> Any:
+        return str(self.values[key]).encode()
+
+    def wait(self, keys: list[str], timeout: timedelta) -> None:
+        deadline = time.monotonic() + 20
+        while not self.check(keys):
+            assert time.monotonic() < deadline, keys
+            time.sleep(0.01)
+
+
+def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
+    """The agent's store keeps what the dead ranks wrote, and the new ones may come in any order."""
+    values: dict[str, Any] = {}
+    names = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+        store = SharedStore()
+        store.values = values
+        with ThreadPoolExecutor(3) as pool:
+            futures = []
+            for rank in order:
+                futures.append(pool.submit(_attempt, store, rank, 3))  # type: ignore[arg-type]  # as torch's
+                time.sleep(0.05)
+            agreed = {future.result() for future in futures}
+        store.dead = True
+        time.sleep(2 * KNOCKS_S)
+        names.append(agreed)
+    assert [len(agreed) for agreed in names] == [1, 1, 1]
+    assert len(set.union(*names)) == 3
 
 
 HOLD = "import pathlib, sys, time; from evalkit.run.lock import RunLock; lock = RunLock(pathlib.Path(sys.argv[1]))"

@@ -285,7 +285,10 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     write_json(
         options.out / "run.json",
         {
-            "model": {"name": redact(options.model), **described},
+            "model": {
+                key: redact(value) if isinstance(value, str) else value
+                for key, value in {"name": options.model, **described}.items()
+            },
             "card": card_reference(options.card),
             "plugins": [str(Path(plugin).resolve()) for plugin in options.plugins],
             "data_root": str(options.data_root.resolve()),

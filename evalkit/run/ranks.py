@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Waiting for rank 0's plan covers its loading of data and weights.
 PATIENCE = timedelta(hours=2)
+
+KNOCKS_S = 0.3
 
 _T = TypeVar("_T")
 
@@ -94,12 +97,44 @@ def join() -> Ranks:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Ranks()
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
+    store = PrefixStore(_attempt(store, rank, world), store)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     return Ranks(rank, world, local_rank, local_world, store)
+
+
+def _attempt(store: Store, rank: int, world: int) -> str:
+    """Return a name that the ranks of this start of the job agree on, and no earlier one had.
+
+    After ``--max-restarts`` brought the ranks back, the agent's store still holds what the dead ones wrote, and the
+    restart count need not be the same on all nodes. So each rank knocks with a name of its own, and rank 0 answers to
+    that name: nothing that is left over can be taken for it.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        _asked(store.set, f"knock/{rank}", own)
+        _asked(store.wait, [f"answer/{own}"], PATIENCE)
+        return str(_asked(store.get, f"answer/{own}").decode())
+    threading.Thread(target=_answer_knocks, args=(store, world, own), daemon=True).start()
+    return own
+
+
+def _answer_knocks(store: Store, world: int, attempt: str) -> None:
+    """Tell the attempt's name to whoever knocks, as long as the store lives: a node may be late."""
+    answered: set[bytes] = set()
+    while True:
+        try:
+            for key in (f"knock/{rank}" for rank in range(1, world)):
+                if store.check([key]) and (knock := store.get(key)) not in answered:
+                    store.set(f"answer/{knock.decode()}", attempt)
+                    answered.add(knock)
+        except RuntimeError:  # the main thread meets the same, and says so
+            return
+        time.sleep(KNOCKS_S)
 
 
 def _end_with_the_launcher(parent: int) -> None:
