@@ -125,7 +125,10 @@ def run_command(args: argparse.Namespace) -> int:
         else:
             print("\n".join(estimate_lines(rows)))
         return 0
-    ended = execute(options, join(), sys.argv)
+    ranks = join()
+    if ranks is None:  # the other ranks have finished already
+        return 0
+    ended = execute(options, ranks, sys.argv)
     if args.json and ended.leader:
         print((options.out / "scores.json").read_text(encoding="utf-8"), end="")
     return ended.code

@@ -150,20 +150,22 @@ def main() -> int:
         whole = Path(temporary) / "whole"
         Job(args.demo, whole, 2).launcher.wait(PATIENCE_S)
         wanted = content(whole)
-        runs, since = 0, 0
+        runs, since, suspects = 0, Counter[str](), Counter[str]()
         for number in range(1, args.faults + 1):
             out = Path(temporary) / f"run{runs}"
-            kinds[fault(args.demo, out, tuple(args.wait), generator)] += 1
-            since += 1
-            if finished(out) or since == FAULTS_PER_RUN or number == args.faults:
+            since[fault(args.demo, out, tuple(args.wait), generator)] += 1
+            if finished(out) or since.total() == FAULTS_PER_RUN or number == args.faults:
                 Job(args.demo, out, generator.randint(1, 3)).launcher.wait(PATIENCE_S)
-                problems += check(out, wanted)
-                runs, since = runs + 1, 0
+                found = check(out, wanted)
+                problems += found
+                kinds += since
+                suspects += since if found else Counter()
+                runs, since = runs + 1, Counter()
                 print(f"{number} faults, problems: {dict(problems) or 'none'}", file=sys.stderr, flush=True)
     problems.update({kind: count for kind, count in kinds.items() if kind.endswith(("FAILED", "NOT FINISHED"))})
-    print("| fault | times |\n|---|---:|")
+    print("| fault | times | of these in runs that lost, doubled or changed a sample |\n|---|---:|---:|")
     for kind, count in sorted(kinds.items()):
-        print(f"| {kind} | {count} |")
+        print(f"| {kind} | {count} | {suspects[kind]} |")
     print(f"\nOf {len(wanted)} files and their samples, lost, answered twice or different: {sum(problems.values())}.")
     return 1 if problems else 0
 

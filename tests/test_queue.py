@@ -230,6 +230,13 @@ def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
     assert len(set.union(*names)) == 3
 
 
+def test_a_rank_that_comes_when_all_is_done_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.run.ranks.OVER_S", 0.2)
+    store = SharedStore()
+    Ranks(0, 2, hall=store).close()  # type: ignore[arg-type]  # as torch's
+    assert _attempt(store, 1, 2) is None  # type: ignore[arg-type]  # as torch's
+
+
 HOLD = "import pathlib, sys, time; from evalkit.run.lock import RunLock; lock = RunLock(pathlib.Path(sys.argv[1]))"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from evalkit.commands.job import RunOptions, build_jobs, select
+from evalkit.commands.job import RunOptions, build_jobs, say_skipped, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.media.load import canonical
@@ -38,7 +38,9 @@ def estimate(options: RunOptions) -> list[dict[str, Any]]:
     folder = resolve_checkpoint(options.model)
     config = read_config(folder)
     root = DataRoot(options.data_root)
-    jobs = build_jobs(select(options.card, options.tasks, options.plugins, root), root, options.limit, config.tile_size)
+    selection = select(options.card, options.tasks, options.plugins, root)
+    say_skipped(selection)
+    jobs = build_jobs(selection, root, options.limit, config.tile_size)
     tokenizer = ChatTokenizer(folder)
     speed = _matrix_speed(options.device, options.dtype)
     rows = [_row(job, root, config, tokenizer, speed) for job in jobs]

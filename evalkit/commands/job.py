@@ -74,11 +74,13 @@ class Selection:
         card: the card whose recipes apply.
         tasks: tasks with data.
         missing: absent data files of the tasks that were asked for.
+        skipped: tasks of the card that have no data.
     """
 
     card: Card
     tasks: list[Task]
     missing: list[str]
+    skipped: list[str]
 
 
 def say(text: str) -> None:
@@ -111,9 +113,13 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     if not chosen:
         needed = missing or [f"{path} ({task.name})" for task in wanted for path in root.missing(task.files)]
         raise IncompleteError(f"no data under {root.given} for any task asked for; missing: {listed(needed)}")
-    if skipped:
-        say(f"skipped, no data under {root.given}: {', '.join(skipped)}")
-    return Selection(card, chosen, missing)
+    return Selection(card, chosen, missing, skipped)
+
+
+def say_skipped(selection: Selection) -> None:
+    """Say which rows of the card are left out."""
+    if selection.skipped:
+        say(f"skipped, no data for: {', '.join(selection.skipped)}")
 
 
 def listed(items: Sequence[str], shown: int = 5) -> str:
@@ -210,6 +216,7 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     if options.audit and options.model.startswith("replay:"):
         raise InputError("--audit needs a checkpoint: recorded responses cannot be computed again")
     if ranks.rank == 0:
+        say_skipped(selection)
         if not lock.claim():
             say(f"note: the file system of {options.out} has no locks: a second job there would not be noticed")
         _say_what_is_not_run(options)
@@ -348,7 +355,9 @@ def _answer_and_finish(prepared: _Prepared, units: list[Unit], started: float) -
     progress.close()
     if not leader:
         return Ended(0, False)
-    return Ended(_finish(prepared, {"seconds": round(time.time() - started, 3), **counts}), True)
+    code = _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
+    ranks.close()
+    return Ended(code, True)
 
 
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:

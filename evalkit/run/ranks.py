@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(hours=2)
 
 KNOCKS_S = 0.3
+# A rank 0 that is there answers sooner than this.
+OVER_S = 10.0
 
 _T = TypeVar("_T")
 
@@ -34,16 +36,24 @@ class Ranks:
         local_rank: number among those of this machine.
         local_world: processes on this machine.
         store: torch's key-value store, held by torchrun's agent; None for a single process.
+        hall: the same store without the prefix of this attempt, where late ranks knock.
     """
 
     def __init__(
-        self, rank: int = 0, world: int = 1, local_rank: int = 0, local_world: int = 1, store: Store | None = None
+        self,
+        rank: int = 0,
+        world: int = 1,
+        local_rank: int = 0,
+        local_world: int = 1,
+        store: Store | None = None,
+        hall: Store | None = None,
     ) -> None:
         self.rank = rank
         self.world = world
         self.local_rank = local_rank
         self.local_world = local_world
         self._store = store
+        self._hall = hall
         self._values: dict[str, str] = {}
         self._counters: dict[str, int] = {}
 
@@ -71,6 +81,11 @@ class Ranks:
             return json.loads(self._values.get(key, "null"))
         return json.loads(_asked(self._store.get, key)) if _asked(self._store.check, [key]) else None
 
+    def close(self) -> None:
+        """Tell ranks that come when all is done, and find nobody to answer them, that they may leave."""
+        if self._hall is not None:
+            _asked(self._hall.set, "over", "1")
+
     def count(self, key: str, amount: int = 1) -> int:
         """Add to a shared counter and return its new value."""
         if self._store is not None:
@@ -90,8 +105,12 @@ def _asked(operation: Callable[..., _T], *args: Any) -> _T:
         ) from error
 
 
-def join() -> Ranks:
-    """Return this process's place in the job; under torchrun (and only there) its store is joined."""
+def join() -> Ranks | None:
+    """Return this process's place in the job; under torchrun (and only there) its store is joined.
+
+    Returns:
+        None where the others finished the job before this rank came.
+    """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         threading.Thread(target=_end_with_the_launcher, args=(os.getppid(),), daemon=True).start()
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -101,23 +120,32 @@ def join() -> Ranks:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
-    store = PrefixStore(_attempt(store, rank, world), store)
+    attempt = _attempt(store, rank, world)
+    if attempt is None:
+        return None
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    return Ranks(rank, world, local_rank, local_world, store)
+    return Ranks(rank, world, local_rank, local_world, PrefixStore(attempt, store), store)
 
 
-def _attempt(store: Store, rank: int, world: int) -> str:
+def _attempt(store: Store, rank: int, world: int) -> str | None:
     """Return a name that the ranks of this start of the job agree on, and no earlier one had.
 
     After ``--max-restarts`` brought the ranks back, the agent's store still holds what the dead ones wrote, and the
     restart count need not be the same on all nodes. So each rank knocks with a name of its own, and rank 0 answers to
-    that name: nothing that is left over can be taken for it.
+    that name: nothing that is left over can be taken for it. None: rank 0 has left, everything done.
     """
     own = uuid.uuid4().hex
     if rank:
         _asked(store.set, f"knock/{rank}", own)
-        _asked(store.wait, [f"answer/{own}"], PATIENCE)
+        knocked = time.monotonic()
+        while not _asked(store.check, [f"answer/{own}"]):
+            waited = time.monotonic() - knocked
+            if waited > OVER_S and _asked(store.check, ["over"]):
+                return None
+            if waited > PATIENCE.total_seconds():
+                raise IncompleteError(f"rank {rank}: rank 0 did not come within {PATIENCE}")
+            time.sleep(KNOCKS_S / 3)
         return str(_asked(store.get, f"answer/{own}").decode())
     threading.Thread(target=_answer_knocks, args=(store, world, own), daemon=True).start()
     return own
