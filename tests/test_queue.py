@@ -269,6 +269,8 @@ def test_a_second_job_is_refused_until_the_first_is_dead(
     assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     with pytest.raises(InputError, match=f"process {os.getpid()}"):
         RunLock(tmp_path).claim(patience=0)
+    lock.close()
+    assert RunLock(tmp_path).claim(patience=0)
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,7 @@ def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> Ended:
     started = time.time()
     lock = RunLock(options.out)
     with ExitStack() as stack:
+        stack.callback(lock.close)
         prepared = _prepare_together(options, ranks, command, lock, stack)
         return Ended(prepared, False) if isinstance(prepared, int) else _answer_and_finish(*prepared, started)
 

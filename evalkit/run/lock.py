@@ -69,6 +69,12 @@ class RunLock:
         if self._try(fcntl.LOCK_SH) is False:
             self._refuse()
 
+    def close(self) -> None:
+        """Let go of the lock, as the end of the process does."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def _try(self, kind: int) -> bool | None:
         """Return whether the lock could be had; None where the file system has none."""
         if self._descriptor is None:  # not inheritable: a decoder that outlives its rank must not keep the lock
