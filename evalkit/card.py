@@ -19,6 +19,11 @@ from evalkit.registry import shipped
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
+# A card has a few thousand nodes. Aliases of aliases would make a small file larger than any memory.
+MAX_NODES = 100_000
+# PyYAML's C loader recurses with the document and would overflow the stack, which ends the process.
+MAX_DEPTH = 50
+
 # YAML knows .nan and .inf; neither is a score, and JSON output could not hold them.
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -173,9 +178,11 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     node: yaml.Node | None = None
     try:
+        _refuse_depth(text, loader, path)
         node = yaml.compose(text, Loader=loader)
         if node is None:
             raise InputError(f"{path}:1: card: the file is empty")
+        _refuse_size(node, path)
         _refuse_keys(node, path)
         return node, json.dumps(yaml.load(text, Loader=loader), default=str)
     except yaml.YAMLError as error:
@@ -199,6 +206,35 @@ def _unreadable_line(node: yaml.Node | None) -> int:
     parts = node.value if isinstance(node, yaml.CollectionNode) else []
     flat = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
     return next((line for line in map(_unreadable_line, flat) if line), 0)
+
+
+def _refuse_depth(text: str, loader: Any, path: Path) -> None:
+    """Refuse a document nested deeper than ``MAX_DEPTH``, before anything recurses into it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InputError(f"{path}:{line}: card: nested too deeply")
+
+
+def _refuse_size(node: yaml.Node, path: Path) -> None:
+    """Refuse a document that aliases make endless or larger than ``MAX_NODES``."""
+    sizes: dict[int, int] = {}
+
+    def size(part: yaml.Node) -> int:
+        if not isinstance(part, yaml.CollectionNode):
+            return 1
+        if id(part) not in sizes:
+            sizes[id(part)] = MAX_NODES  # what an alias to a mapping or list that is not finished counts
+            inner = (item for entry in part.value for item in (entry if isinstance(entry, tuple) else (entry,)))
+            sizes[id(part)] = 1 + sum(map(size, inner))
+        if sizes[id(part)] > MAX_NODES:
+            line = part.start_mark.line + 1
+            raise InputError(f"{path}:{line}: card: more than {MAX_NODES:,} values, aliases written out")
+        return sizes[id(part)]
+
+    size(node)
 
 
 def _refuse_keys(node: yaml.Node, path: Path) -> None:

@@ -112,6 +112,9 @@ def run_command(args: argparse.Namespace) -> int:
         device=args.device,
         attention=args.attention,
         audit=args.audit,
+        lease=args.lease,
+        media_timeout=args.media_timeout,
+        trust_remote_code=args.trust_remote_code,
     )
     if args.dry_run:
         from evalkit.commands.estimate import estimate, estimate_lines
@@ -122,10 +125,13 @@ def run_command(args: argparse.Namespace) -> int:
         else:
             print("\n".join(estimate_lines(rows)))
         return 0
-    code = execute(options, join(), sys.argv)
-    if args.json and os.environ.get("RANK", "0") == "0":
+    ranks = join()
+    if ranks is None:  # the other ranks have finished already
+        return 0
+    ended = execute(options, ranks, sys.argv)
+    if args.json and ended.leader:
         print((options.out / "scores.json").read_text(encoding="utf-8"), end="")
-    return code
+    return ended.code
 
 
 def score_command(args: argparse.Namespace) -> int:
@@ -351,6 +357,25 @@ def _add_run(commands: Any) -> None:
         metavar="N",
         help="answer N samples of each task again with the reference engine",
     )
+    parser.add_argument(
+        "--lease",
+        type=_positive,
+        default=600,
+        metavar="S",
+        help="seconds without a sign of life after which the other ranks take a rank's work (default: 600)",
+    )
+    parser.add_argument(
+        "--media-timeout",
+        type=_positive,
+        default=120,
+        metavar="S",
+        help="seconds that decoding one file may take (default: 120)",
+    )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="accepted, and not needed: evalkit has its own InternVL2 and never runs code of a checkpoint",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print samples, tiles, tokens and an estimate only")
     _plugin(parser)
 
@@ -434,7 +459,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except EvalkitError as error:
-        print(f"evalkit: {error}", file=sys.stderr)
+        from evalkit.redact import redact
+
+        print(f"evalkit: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -202,6 +202,7 @@ class Score:
         unit: the question this sample is a rotation of; None where the sample is the question.
         fixed: value with the official defects mended.
         subset: the sample's subset.
+        disagrees: whether ``fixed`` is another value; None where the task has no fixed score or hidden labels.
     """
 
     id: str
@@ -213,3 +214,4 @@ class Score:
     unit: str | None
     fixed: float | None
     subset: str | None
+    disagrees: bool | None = None

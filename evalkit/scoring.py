@@ -110,6 +110,7 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Scor
         unit=task.unit(sample) if task.unit else None,
         fixed=fixed if scored else None,
         subset=sample.subset,
+        disagrees=fixed != verdict.value if scored and task.defects else None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 from evalkit.commands.job import build_jobs, select
@@ -19,6 +20,7 @@ from evalkit.models import DTYPES, load_model
 from evalkit.models.base import Pixels
 from evalkit.models.internvl2.model import InternVL2Model
 from evalkit.records import Request
+from evalkit.requests import layout_of
 from evalkit.run.plan import plan
 
 Work = list[tuple[list[Request], Pixels]]
@@ -51,7 +53,9 @@ def main() -> None:
     root = DataRoot(args.data_root)
     jobs = build_jobs(select(args.card, args.tasks.split(","), (), root), root, args.limit, model.config.tile_size)
     requests = {job.task.name: job.requests for job in jobs}
-    groups = [[requests[task][index] for task, index in unit] for unit in plan(jobs, {}, root)]
+    groups = [
+        [requests[task][index] for task, index in unit] for unit in plan(jobs, {}, root, partial(layout_of, root=root))
+    ]
     work = [(group, [tiles for view in group[0].views for tiles in load(view, root)]) for group in groups]
     tiles = sum(len(image) for _, pixels in work for image in pixels)
     samples = sum(len(group) for group in groups)

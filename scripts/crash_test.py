@@ -1,10 +1,16 @@
-"""Kills demo runs at random moments and checks that nothing is lost, answered twice or out of order.
+"""Injects faults into demo runs at random moments and checks that nothing is lost, answered twice or out of order.
 
     python scripts/crash_test.py --demo demo --faults 50
 
-Each fault starts the same run with 1 to 3 ranks and, after a random time, sends SIGKILL to one rank, to all ranks or to
-the launcher with all ranks; sometimes the end of a shard is torn off as a crash in the middle of a write would. After
-every fifth fault the run is finished and compared with an undisturbed one, and a new one begins.
+Each fault starts the same command with 1 to 3 ranks and, after a random time,
+
+- kills one rank, all ranks, or the launcher with or without its ranks (SIGKILL), sometimes tearing the end off a shard
+  as a crash in the middle of a write would;
+- kills one rank of a job that torchrun may restart (``--max-restarts``), and lets that job finish;
+- stops one rank for good (SIGSTOP), and lets the others finish without it.
+
+A run that has finished, or suffered five faults and is then finished, is compared with an undisturbed one, and a new
+one begins.
 """
 
 from __future__ import annotations
@@ -22,52 +28,87 @@ from collections import Counter
 from pathlib import Path
 
 FAULTS_PER_RUN = 5
+LEASE_S = 20
+PATIENCE_S = 1200
+KINDS = ("one rank", "all ranks", "launcher", "launcher and ranks", "one rank, restarted by torchrun", "stalled rank")
 
 
-def start(demo: Path, out: Path, ranks: int) -> subprocess.Popen[bytes]:
-    """Start a run of the demo under torchrun, in a process group of its own."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["-m", "evalkit", "run", "--model", str(demo / "checkpoint"), "--card", "internvl2"]
-    command += ["--data-root", str(demo), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+class Job:
+    """One start of the demo run under torchrun, in a process group of its own.
+
+    Args:
+        demo: what ``evalkit demo`` wrote.
+        out: the run folder.
+        ranks: number of ranks.
+        restarts: how often torchrun may start the ranks again.
+    """
+
+    def __init__(self, demo: Path, out: Path, ranks: int, restarts: int = 0) -> None:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        command += ["--max-restarts", str(restarts), "-m", "evalkit", "run", "--card", "internvl2"]
+        command += ["--model", str(demo / "checkpoint"), "--data-root", str(demo), "--out", str(out)]
+        command += ["--lease", str(LEASE_S)]
+        quiet = subprocess.DEVNULL
+        self.launcher = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def ranks(self) -> list[int]:
+        """Return the processes of the ranks."""
+        command = ["ps", "-o", "pid=", "--ppid", str(self.launcher.pid)]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)
+        return [int(number) for number in listed.stdout.split()]
+
+    def over(self) -> bool:
+        """Return whether the launcher has ended."""
+        return self.launcher.poll() is not None
 
 
-def children(process: int) -> list[int]:
-    """Return the processes that a process started."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
-    return [int(number) for number in listed.stdout.split()]
-
-
-def kill(victims: list[int]) -> None:
-    """Send SIGKILL; processes that are gone already are none of our business."""
+def send(number: signal.Signals, victims: list[int]) -> None:
+    """Send a signal; processes that are gone already are none of our business."""
     for victim in victims:
         try:
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, number)
         except ProcessLookupError:
             continue
 
 
-def fault(demo: Path, out: Path, generator: random.Random) -> str:
-    """Start a run, kill some of it, wait until it is down; return what was done."""
-    launcher = start(demo, out, generator.randint(1, 3))
-    time.sleep(generator.uniform(4.5, 10.0))
-    ranks = children(launcher.pid)
-    kind = generator.choice(["one rank", "all ranks", "launcher and ranks"])
-    if launcher.poll() is not None:
+def finished(out: Path) -> bool:
+    """Return whether the last launch of a run wrote its results."""
+    try:
+        launches = json.loads((out / "run.json").read_text(encoding="utf-8"))["launches"]
+    except FileNotFoundError:
+        return False
+    return "seconds" in launches[-1]
+
+
+def fault(demo: Path, out: Path, wait: tuple[float, float], generator: random.Random) -> str:
+    """Start a run, break some of it, wait until it is down or done; return what was done."""
+    kind = generator.choice(KINDS)
+    least = 2 if kind == "stalled rank" else 1
+    job = Job(demo, out, generator.randint(least, 3), restarts=3 if "restarted" in kind else 0)
+    time.sleep(generator.uniform(*wait))
+    ranks = job.ranks()
+    if job.over() or not ranks:
         kind = "finished before the fault"
-    elif kind == "one rank" and ranks:
-        kill([generator.choice(ranks)])
-    elif kind == "all ranks":
-        kill(ranks)
+    elif kind == "stalled rank":
+        send(signal.SIGSTOP, [generator.choice(ranks)])
+        deadline = time.monotonic() + PATIENCE_S
+        while not job.over() and not finished(out) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        kind += "" if finished(out) else ", NOT FINISHED"
+        send(signal.SIGKILL, [*ranks, job.launcher.pid])
+    elif kind in ("one rank", "one rank, restarted by torchrun"):
+        send(signal.SIGKILL, [generator.choice(ranks)])
     else:
-        kill([launcher.pid, *ranks])
-    launcher.wait()
-    kill(ranks)
+        send(signal.SIGKILL, ([job.launcher.pid] if "launcher" in kind else []) + (ranks if "ranks" in kind else []))
+    job.launcher.wait(PATIENCE_S)
+    if "restarted" in kind and job.launcher.returncode:
+        kind += ", FAILED"
+    if kind != "launcher":  # ranks whose launcher is gone end themselves
+        send(signal.SIGKILL, ranks)
     shards = sorted(out.glob("*/shards/*.jsonl"))
-    if shards and generator.random() < 0.3:
+    if shards and kind in KINDS[:2] and generator.random() < 0.3:
         torn = generator.choice(shards)
-        size = torn.stat().st_size
-        os.truncate(torn, max(0, size - generator.randint(1, 30)))
+        os.truncate(torn, max(0, torn.stat().st_size - generator.randint(1, 30)))
         kind += ", shard torn"
     return kind
 
@@ -93,30 +134,39 @@ def check(out: Path, wanted: dict[str, str]) -> Counter[str]:
 
 
 def main() -> int:
-    """Run the faults and print a table."""
+    """Inject the faults and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, required=True, help="what `evalkit demo --out DEMO` wrote")
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--wait", type=float, nargs=2, default=(4.5, 10.0), metavar=("FROM", "TO"), help="seconds before a fault"
+    )
     args = parser.parse_args()
     generator = random.Random(args.seed)
     kinds: Counter[str] = Counter()
     problems: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as temporary:
         whole = Path(temporary) / "whole"
-        start(args.demo, whole, 2).wait()
+        Job(args.demo, whole, 2).launcher.wait(PATIENCE_S)
         wanted = content(whole)
-        for number in range(args.faults):
-            out = Path(temporary) / f"run{number // FAULTS_PER_RUN}"
-            kinds[fault(args.demo, out, generator)] += 1
-            if number % FAULTS_PER_RUN == FAULTS_PER_RUN - 1 or number == args.faults - 1:
-                start(args.demo, out, generator.randint(1, 3)).wait()
-                problems += check(out, wanted)
-                print(f"{number + 1} faults, problems: {dict(problems) or 'none'}", flush=True)
-    print("\n| fault | times |\n|---|---:|")
+        runs, since, suspects = 0, Counter[str](), Counter[str]()
+        for number in range(1, args.faults + 1):
+            out = Path(temporary) / f"run{runs}"
+            since[fault(args.demo, out, tuple(args.wait), generator)] += 1
+            if finished(out) or since.total() == FAULTS_PER_RUN or number == args.faults:
+                Job(args.demo, out, generator.randint(1, 3)).launcher.wait(PATIENCE_S)
+                found = check(out, wanted)
+                problems += found
+                kinds += since
+                suspects += since if found else Counter()
+                runs, since = runs + 1, Counter()
+                print(f"{number} faults, problems: {dict(problems) or 'none'}", file=sys.stderr, flush=True)
+    problems.update({kind: count for kind, count in kinds.items() if kind.endswith(("FAILED", "NOT FINISHED"))})
+    print("| fault | times | of these in runs that lost, doubled or changed a sample |\n|---|---:|---:|")
     for kind, count in sorted(kinds.items()):
-        print(f"| {kind} | {count} |")
-    print(f"\nfiles of {len(wanted)} that differ, samples lost or answered twice: {sum(problems.values())}")
+        print(f"| {kind} | {count} | {suspects[kind]} |")
+    print(f"\nOf {len(wanted)} files and their samples, lost, answered twice or different: {sum(problems.values())}.")
     return 1 if problems else 0
 
 

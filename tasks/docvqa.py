@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_vqa
-from evalkit.data.readers import read_records, vqa_samples
+from evalkit.data.readers import gold_by_id, read_records, vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.metrics.anls import anls
@@ -27,9 +27,9 @@ GET = "annotations and images as in the InternVL evaluation guide (docvqa), or `
 
 def load_val(root: DataRoot) -> list[Sample]:
     """Read the validation questions with the gold answers of the official label file."""
-    labels = {
-        row.identity("questionId"): row.texts("answers") for row in read_records(root.resolve(LABELS), LABELS, "data")
-    }
+    labels = gold_by_id(
+        read_records(root.resolve(LABELS), LABELS, "data"), "questionId", lambda row: row.texts("answers")
+    )
     return vqa_samples(root, "data/docvqa/val.jsonl", labels)
 
 

@@ -27,7 +27,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
         Sample(
             id=str(row.line), question=row.text("sent"), media=(Media(row.text("image")),),
             references=(row.box("bbox"),), group=row.text("image"),
-            fields={"width": row.number("width"), "height": row.number("height")},
+            fields={"width": row.length("width"), "height": row.length("height")},
         )
         for row in read_jsonl(root.resolve(file), file)
     ]  # fmt: skip

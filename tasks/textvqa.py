@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_vqa
-from evalkit.data.readers import as_row, read_records, vqa_samples
+from evalkit.data.readers import Row, as_row, gold_by_id, read_records, vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.metrics.vqa import ANSWERS, normalise, vqa_accuracy
@@ -24,15 +24,17 @@ ANNOTATIONS = "data/textvqa/textvqa_val_annotations.json"
 
 def load(root: DataRoot) -> list[Sample]:
     """Read the questions and their ten answers each."""
-    references = {}
-    for row in read_records(root.resolve(ANNOTATIONS), ANNOTATIONS, "annotations"):
-        given = row.data.get("answers")
-        answers = given if isinstance(given, list) else []
-        if len(answers) != ANSWERS:
-            raise InputError(f"{row.where}: 'answers' must list {ANSWERS} answers, it has {len(answers)}")
-        texts = tuple(as_row(answer, f"{row.where}: an answer", row.line).text("answer") for answer in answers)
-        references[row.identity("question_id")] = texts
-    return vqa_samples(root, QUESTIONS, references)
+    rows = read_records(root.resolve(ANNOTATIONS), ANNOTATIONS, "annotations")
+    return vqa_samples(root, QUESTIONS, gold_by_id(rows, "question_id", ten_answers))
+
+
+def ten_answers(row: Row) -> tuple[str, ...]:
+    """Return the human answers of one annotation."""
+    given = row.data.get("answers")
+    answers = given if isinstance(given, list) else []
+    if len(answers) != ANSWERS:
+        raise InputError(f"{row.where}: 'answers' must list {ANSWERS} answers, it has {len(answers)}")
+    return tuple(as_row(answer, f"{row.where}: an answer", row.line).text("answer") for answer in answers)
 
 
 def score(sample: Sample, answer: str) -> Verdict:

@@ -77,6 +77,57 @@ def test_one_of_two_tasks_has_no_data(cli: Cli, demo: Path, root: Path, tmp_path
     assert list(json.loads((out / "scores.json").read_text())) == ["docvqa_val"]
 
 
+def twice(key: str) -> Callable[[str], str]:
+    """Return a damage that repeats a label file's first record at its end."""
+    return lambda text: json.dumps({key: [*(records := json.loads(text)[key]), records[0]]})
+
+
+def test_a_label_file_that_names_a_question_twice(root: Path, cli: Cli) -> None:
+    path = root / "data" / "docvqa" / "val" / "val_v1.0.json"
+    path.write_text(twice("data")(path.read_text(encoding="utf-8")), encoding="utf-8")
+    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val_v1.0.json: record", "has gold answers already")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"bbox": [5, 9, 20, 9]}, ["'bbox'", "y1 < y2"]),
+        ({"bbox": [20, 3, 5, 9]}, ["'bbox'", "x1 < x2"]),
+        ({"height": 0}, ["'height' must be above 0"]),
+        ({"width": -3}, ["'width' must be above 0"]),
+    ],
+)
+def test_gold_boxes_without_area(changes: dict[str, object], parts: list[str], root: Path, cli: Cli) -> None:
+    path = root / "data" / "refcoco" / "refcoco_val.jsonl"
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records[2] |= changes
+    write_jsonl(path, records)
+    check(cli, ["show", "refcoco_val", "--data-root", root], 2, "refcoco_val.jsonl:3", *parts)
+
+
+@pytest.mark.parametrize("line", [2, 4])
+def test_a_table_row_with_too_many_cells(line: int, root: Path, cli: Cli) -> None:
+    path = root / "data" / "mmbench" / "mmbench_dev_20230712.tsv"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[line - 1] += "\tone more"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    check(cli, ["show", "mmbench_dev_en", "--data-root", root], 2, "mmbench_dev_20230712.tsv", f"line {line}")
+
+
+def test_the_last_of_equal_candidates_is_gold(root: Path, cli: Cli) -> None:
+    """As in the official loop over MVBench's candidates; an answer that is no candidate is an error."""
+    path = root / "data" / "MVBench" / "json" / "moving_count.json"
+    records = json.loads(path.read_text(encoding="utf-8"))
+    records[0] |= {"candidates": ["3", "4", "3"], "answer": "3"}
+    path.write_text(json.dumps(records))
+    shown = json.loads(cli("show", "mvbench", "--data-root", root, "--json").stdout)
+    references = {entry["id"]: entry["references"] for entry in shown}
+    assert references["moving_count-0"] == ["C"]
+    records[0]["answer"] = "5"
+    path.write_text(json.dumps(records))
+    check(cli, ["show", "mvbench", "--data-root", root], 2, "moving_count.json: record 0", "not among the candidates")
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "parts"),
     [
@@ -91,6 +142,7 @@ def test_one_of_two_tasks_has_no_data(cli: Cli, demo: Path, root: Path, tmp_path
             ["textvqa_val_annotations.json", "not valid JSON"],
         ),
         ("textvqa/textvqa_val_annotations.json", lambda text: '{"annotations": 3}', ["'annotations' must be a list"]),
+        ("textvqa/textvqa_val_annotations.json", twice("annotations"), ["record 16: question", "has gold answers"]),
     ],
 )
 def test_damaged_annotations(

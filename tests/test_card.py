@@ -1,4 +1,4 @@
-"""The card loader's error messages (file, line, key, what is allowed) and the prompts of the protocol sheet."""
+"""The card file: complete against the published numbers, strict about mistakes (file, line, key, what is allowed)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from evalkit.card import Card, load_card
 from evalkit.errors import InputError
+from evalkit.registry import load_tasks
 from tests.conftest import REPO
 
 TEXT = (REPO / "configs" / "cards" / "internvl2.yaml").read_text(encoding="utf-8")
@@ -21,6 +22,11 @@ SHORT = "Answer the question using a single word or phrase."
 @pytest.fixture(scope="module")
 def card() -> Card:
     return load_card("internvl2")
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> Any:
+    return yaml.safe_load((shared / "published.yaml").read_text(encoding="utf-8"))
 
 
 def refusal(text: str, folder: Path) -> str:
@@ -41,11 +47,16 @@ def refusal(text: str, folder: Path) -> str:
         (TEXTVQA, "PaliGemma-3B: 681", "tables.0.rows.3.published.PaliGemma-3B", "not within 0 and the row's maximum"),
         (TEXTVQA, "PaliGemma-3B: .nan", "tables.0.rows.3.published.PaliGemma-3B", "finite number"),
         (TEXTVQA, "PaliGemma-3B: -.inf", "tables.0.rows.3.published.PaliGemma-3B", "finite number"),
-        ("id: chartqa_test", "id: docvqa_test", "tables.0.rows.1.id", "'docvqa_test' occurs twice"),
+        ("id: chartqa_test", "id: docvqa_test", "tables.0.rows.1.id", "row id 'docvqa_test' occurs twice"),
         ("id: video\n", "id: image\n", "tables.1.id", "table id 'image' occurs twice"),
         ("[mmvet_turbo_1b", "[mmvet_turbo_2b", "tables.0.rows.14.flags.0", "no flag of the card"),
         ("model: InternVL2-1B", "model: InternVL9", "model", "model of none of the tables"),
-        (PROMPT, '"{media}{questoin} Answer', "tables.0.rows.0.recipe.prompt", "allowed: {media}, {question}"),
+        (
+            PROMPT,
+            '"{media}{questoin} Answer',
+            "tables.0.rows.0.recipe.prompt",
+            "unknown {questoin}; allowed: {media}, {question}",
+        ),
         (PROMPT, '"{media}{question}} Answer', "tables.0.rows.0.recipe.prompt", "Single '}'"),
         (PROMPT, '"{media}{{question}} Answer', "tables.0.rows.0.recipe.prompt", "holds no {question}"),
         (PROMPT, '"{media}{question!r} Answer', "tables.0.rows.0.recipe.prompt", "take no format"),
@@ -112,7 +123,7 @@ def test_an_empty_file_is_no_card(text: str, tmp_path: Path) -> None:
     assert message.startswith("1: ")
 
 
-@pytest.mark.parametrize("name", ["", "../internvl2", "no/such.yaml", "a\0b"])
+@pytest.mark.parametrize("name", ["", "../internvl2", "no/such.yaml", "a\0b", "internvl9"])
 def test_a_card_that_is_not_there_lists_the_known_ones(name: str) -> None:
     with pytest.raises(InputError, match="known cards: internvl2"):
         load_card(name)
@@ -150,8 +161,7 @@ def test_prompts_are_the_protocols_to_the_letter(card: Card, tasks: tuple[str, .
 
 
 @pytest.mark.shared_data
-def test_labels_metrics_and_sizes_are_the_cards(card: Card, shared: Path) -> None:
-    published: Any = yaml.safe_load((shared / "published.yaml").read_text(encoding="utf-8"))
+def test_labels_metrics_and_sizes_are_the_cards(card: Card, published: Any) -> None:
     for place, part in enumerate(("image_benchmarks", "video_benchmarks")):
         table, wanted = card.tables[place], published[part]
         assert {model.name: model.size_b for model in table.models} == wanted["model_size_b"]
@@ -165,3 +175,102 @@ def test_labels_metrics_and_sizes_are_the_cards(card: Card, shared: Path) -> Non
     columns = ["refcoco_avg", *published["grounding_benchmarks"]["columns"][1:]]
     assert [row.id for row in card.tables[2].rows] == columns
     assert card.tables[2].models_as_rows
+
+
+@pytest.mark.shared_data
+def test_every_published_number_is_there(card: Card, published: Any) -> None:
+    rows = {row.id: row for row in card.rows()}
+    compared = 0
+    for table in ("image_benchmarks", "video_benchmarks"):
+        for name, row in published[table]["rows"].items():
+            for model, value in row["values"].items():
+                if isinstance(value, dict) and name == "mmmu_val":
+                    single = value.get("single")
+                    for side in ("internvl", "vlmevalkit"):
+                        assert rows[f"mmmu_val_{side}"].published[model] == value.get(side, single)
+                else:
+                    number = value["use"] if isinstance(value, dict) else value
+                    assert rows[name].published[model] == number, (name, model)
+                compared += 1
+    grounding = published["grounding_benchmarks"]
+    for model, values in grounding["rows"].items():
+        for column, value in zip(grounding["columns"], values, strict=True):
+            name = "refcoco_avg" if column == "avg" else column
+            assert rows[name].published[model] == value
+            compared += 1
+    assert compared == 18 * 4 + 5 * 4 + 9 * 11
+    assert {flag.id: flag.detail for flag in card.flags} == {flag["id"]: flag["detail"] for flag in published["flags"]}
+    assert card.logs == published["expected_logs"]
+    used = {flag for row in card.rows() for flag in row.flags}
+    assert used == {flag.id for flag in card.flags}
+
+
+@pytest.mark.shared_data
+def test_models_stand_in_the_cards_order(card: Card, published: Any) -> None:
+    for table, name in zip(card.tables, ("image", "video"), strict=False):
+        assert [model.name for model in table.models] == published[f"{name}_benchmarks"]["models"]
+    assert [model.name for model in card.tables[2].models] == list(published["grounding_benchmarks"]["rows"])
+
+
+@pytest.mark.parametrize(
+    ("task", "tiles", "frames", "tokens"),
+    [
+        ("docvqa_val", 18, 0, 100),
+        ("docvqa_test", 18, 0, 100),
+        ("chartqa_test_human", 12, 0, 100),
+        ("textvqa_val", 6, 0, 10),
+        ("mmbench_dev_en", 6, 0, 100),
+        ("ccbench_dev", 6, 0, 100),
+        ("mvbench", 1, 16, 1000),
+        ("refcocog_test", 6, 0, 100),
+    ],
+)
+def test_recipes(card: Card, task: str, tiles: int, frames: int, tokens: int) -> None:
+    recipe = card.recipe(task)
+    assert recipe is not None
+    assert (recipe.max_tiles, recipe.frames, recipe.max_new_tokens) == (tiles, frames, tokens)
+    assert recipe.thumbnail and recipe.min_new_tokens == 1
+
+
+def test_every_task_has_a_recipe_and_every_row_a_task(card: Card) -> None:
+    for name in load_tasks():
+        assert card.recipe(name) is not None, name
+    assert card.rows_of("refcoco_val") == ["refcoco_avg", "refcoco_val"]
+    assert "docvqa_val" not in card.tasks()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("max_tiles:", "max_tilse:", ["max_tilse: unknown key", "did you mean 'max_tiles'", "max_new_tokens", "LINE"]),
+        ("label:", "lable:", ["lable: unknown key", "did you mean 'label'", "LINE"]),
+        ("max_tiles: 18", "max_tiles: many", ["max_tiles", "valid integer", "'many'", "LINE"]),
+        ("max_tiles: 18", 'max_tiles: "18"', ["max_tiles", "valid integer", "LINE"]),
+        ("          max_new_tokens: 100\n", "", ["max_new_tokens", "required"]),
+        ("PaliGemma-3B: 68.1", "PaliGemma-3B: high", ["PaliGemma-3B", "valid number", "LINE"]),
+        ("{media}{question} A", "{media} A", ["holds no {question}"]),
+        ("{media}{question} A", "{media}{question A", ["prompt: expected '}'"]),
+        ("tile_size: 448", "tile_size: 448\ntile_size: 3", ["'tile_size' occurs twice"]),
+        ("name: internvl2", "name: [a", ["not valid YAML"]),
+    ],
+)
+def test_mistakes(old: str, new: str, parts: list[str], tmp_path: Path) -> None:
+    assert old in TEXT
+    path = tmp_path / "card.yaml"
+    path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    line = TEXT[: TEXT.index(old)].count("\n") + 1
+    with pytest.raises(InputError) as caught:
+        load_card(str(path))
+    message = str(caught.value)
+    assert "\n" not in message and "card.yaml" in message
+    for part in parts:
+        assert (f"card.yaml:{line}:" if part == "LINE" else part) in message
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"- a\n- b", b"a: b: c", b"\x00", b"\xff\xfe", b"[" * 5000])
+def test_no_card_at_all(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_card(str(path))
+    assert "\n" not in str(caught.value)

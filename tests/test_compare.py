@@ -137,6 +137,24 @@ def test_a_degraded_run_is_caught(perfect: Path, cli: Cli, tmp_path: Path) -> No
     assert len(worse["refcoco_val"]) == len(read_scores(perfect, "refcoco_val")) and not worse["refcoco_testA"]
 
 
+def test_disagreements_of_official_and_fixed_are_marked_and_listed(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    """Corners in the wrong order are wrong officially and right when mended."""
+    run = tmp_path / "run"
+    shutil.copytree(perfect, run)
+    predictions = run / "refcoco_val" / "predictions.jsonl"
+    lines = [json.loads(line) for line in predictions.read_text().splitlines()]
+    lines[7]["response"] = "it[[600, 800, 100, 200]]"
+    predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli("score", run).returncode == 0
+    marks = {line["id"]: line["disagrees"] for line in read_scores(run, "refcoco_val")}
+    assert [key for key, mark in marks.items() if mark] == ["7"] and len(marks) == 80
+    assert "- refcoco_val, official and fixed scorer disagree: 1 (7)" in cli("compare", run, perfect).stdout
+    found = {
+        item["task"]: item["disagree"] for item in json.loads(cli("compare", run, perfect, "--json").stdout)["tasks"]
+    }
+    assert found == {"refcoco_val": ["7"], "refcoco_testA": []}
+
+
 def test_a_lost_task_is_incomplete(perfect: Path, cli: Cli, tmp_path: Path) -> None:
     part = tmp_path / "part"
     shutil.copytree(perfect, part)

@@ -293,7 +293,7 @@ def test_a_file_that_lies_about_its_size(root: DataRoot) -> None:
 
 def test_a_folder_is_no_image(root: DataRoot) -> None:
     (root.base / "a.png").mkdir()
-    assert_fails(view("data/a.png"), root, "IsADirectory")
+    assert_fails(view("data/a.png"), root, "is a folder")
 
 
 def test_a_name_too_long_for_the_disk(root: DataRoot) -> None:

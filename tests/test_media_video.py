@@ -25,16 +25,26 @@ from evalkit.records import Media
 VIDEO = Media("data/v.mp4", "video")
 
 
-def write_video(path: Path, codec: str = "mpeg4", frames: int = 40, rate: Fraction = Fraction(25)) -> Path:
-    """A video of 160x96 in which every frame is another."""
+def write_video(
+    path: Path,
+    codec: str = "mpeg4",
+    frames: int = 40,
+    rate: Fraction = Fraction(25),
+    gop: int = 12,
+    time: Callable[[int], int] = lambda i: i,
+) -> Path:
+    """A video of 160x96 in which every frame is another, with a key frame every ``gop`` frames at most."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.gop_size = gop
         for i in range(frames):
             pixels = np.zeros((96, 160, 3), np.uint8)
             pixels[:, :, 0] = i * 5 % 256
             pixels[: 48 + i % 40, (i * 3) % 150 : (i * 3) % 150 + 8] = 255
-            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time(i), 1 / rate
+            for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
@@ -225,6 +235,35 @@ def test_frames_are_those_asked_for(
     assert [image.mode for image in images] == ["RGB"] * 5
     for index, image in zip(indices, images, strict=True):
         np.testing.assert_array_equal(np.asarray(image), every[index])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "frames", "gop", "time"),
+    [
+        ("one_key_frame.mp4", "mpeg4", 40, 1000, lambda i: i),
+        ("short.mp4", "mpeg4", 5, 12, lambda i: i),
+        ("one_frame.mp4", "mpeg4", 1, 12, lambda i: i),
+        ("variable_rate.mp4", "mpeg4", 40, 12, lambda i: i + i // 3 + 7 * (i > 20)),
+        ("variable_rate.webm", "libvpx", 40, 12, lambda i: i + i // 3 + 7 * (i > 20)),
+    ],
+)
+def test_unusual_videos_give_the_same_16_frames_with_and_without_decord(
+    name: str, codec: str, frames: int, gop: int, time: Callable[[int], int], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    decord = pytest.importorskip("decord")
+    path = write_video(tmp_path / name, codec, frames, gop=gop, time=time)
+    info = probe_video(path, VIDEO)
+    reader = decord.VideoReader(str(path), num_threads=1)
+    assert (info.total, info.fps) == (len(reader), float(reader.get_avg_fps())) and info.total == frames
+    indices = choose_frames(info, VIDEO, 16, "segment_middle")
+    assert len(indices) == 16 and len(set(indices)) == min(16, frames)
+    with monkeypatch.context() as patch:
+        patch.setattr("evalkit.media.video._pyav_frames", lambda path, indices: pytest.fail("decord failed"))
+        with_decord = [np.asarray(image) for image in read_frames(path, VIDEO, indices)]
+    monkeypatch.setitem(sys.modules, "decord", None)
+    without = [np.asarray(image) for image in read_frames(path, VIDEO, indices)]
+    np.testing.assert_array_equal(with_decord, without)
 
 
 def test_pyav_goes_on_where_decord_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

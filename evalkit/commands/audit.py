@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError
-from evalkit.media.load import load
+from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
 from evalkit.models.base import Model
 from evalkit.records import Request, Response, Sample
@@ -17,7 +16,11 @@ from evalkit.run.plan import Job
 
 
 def audit(
-    reference: Model, jobs: Sequence[Job], responses: Mapping[str, Mapping[str, Response]], root: DataRoot, count: int
+    reference: Model,
+    jobs: Sequence[Job],
+    responses: Mapping[str, Mapping[str, Response]],
+    decoders: Decoders,
+    count: int,
 ) -> dict[str, dict[str, Any]]:
     """Answer a seeded sample of each task one question at a time and compare.
 
@@ -25,7 +28,7 @@ def audit(
         reference: the same model with the reference engine.
         jobs: the tasks.
         responses: the run's responses of each task, by id.
-        root: the data root.
+        decoders: decode the media.
         count: samples per task; all where a task has fewer.
 
     Returns:
@@ -41,7 +44,7 @@ def audit(
             if request.id in known and not known[request.id].outcome.failed
         ]
         chosen = random.Random(SEED).sample(usable, min(count, len(usable)))
-        again = [(sample, known[request.id], _ask(reference, request, root)) for sample, request in chosen]
+        again = [(sample, known[request.id], _ask(reference, request, decoders)) for sample, request in chosen]
         differing = [first.id for _, first, second in again if second is None or first.response != second.response]
         scored = any(sample.references for sample in job.samples)
         values = (
@@ -61,9 +64,9 @@ def audit(
     return found
 
 
-def _ask(reference: Model, request: Request, root: DataRoot) -> Response | None:
+def _ask(reference: Model, request: Request, decoders: Decoders) -> Response | None:
     try:
-        pixels = [tiles for view in request.views for tiles in load(view, root)]
+        pixels = [tiles for view in request.views for tiles in decoders.load(view)]
     except MediaError:
         return None  # the file was there during the run: a difference
     return next(response for _, response in reference.answer([request], pixels))

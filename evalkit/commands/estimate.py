@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from evalkit.commands.job import RunOptions, build_jobs, select
+from evalkit.commands.job import RunOptions, build_jobs, say_skipped, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
 from evalkit.media.load import canonical
@@ -14,6 +15,7 @@ from evalkit.models import resolve_device
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
+from evalkit.requests import layout_of
 from evalkit.run.plan import Job, layouts
 
 # Expected answer length in tokens where the limit is higher: single words, letters and boxes are what is asked for.
@@ -36,7 +38,9 @@ def estimate(options: RunOptions) -> list[dict[str, Any]]:
     folder = resolve_checkpoint(options.model)
     config = read_config(folder)
     root = DataRoot(options.data_root)
-    jobs = build_jobs(select(options.card, options.tasks, options.plugins, root), root, options.limit, config.tile_size)
+    selection = select(options.card, options.tasks, options.plugins, root)
+    say_skipped(selection)
+    jobs = build_jobs(selection, root, options.limit, config.tile_size)
     tokenizer = ChatTokenizer(folder)
     speed = _matrix_speed(options.device, options.dtype)
     rows = [_row(job, root, config, tokenizer, speed) for job in jobs]
@@ -46,7 +50,7 @@ def estimate(options: RunOptions) -> list[dict[str, Any]]:
 
 
 def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatTokenizer, speed: float) -> dict[str, Any]:
-    cut = layouts((view for request in job.requests for view in request.views), root)
+    cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
     per_tile = config.tokens_per_tile
     prompt_tokens = suffix_tokens = 0
     for request in job.requests:

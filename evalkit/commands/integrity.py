@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import EvalkitError, InputError, MediaError
-from evalkit.media.load import load
+from evalkit.media.decoder import Decoders
 from evalkit.records import Media, View
 from evalkit.scoring import check_labels
 from evalkit.task import Task
@@ -49,15 +49,15 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
 def _check_media(row: dict[str, Any], media: set[Media], root: DataRoot) -> None:
     ordered = sorted(media, key=lambda item: (item.path, item.start or 0.0))
     row["media"] = len(ordered)
-    with ThreadPoolExecutor(4) as pool:
-        for item, reason in zip(ordered, pool.map(lambda item: _problem(item, root), ordered), strict=True):
+    with Decoders(root) as decoders, ThreadPoolExecutor(4) as pool:
+        for item, reason in zip(ordered, pool.map(lambda item: _problem(item, root, decoders), ordered), strict=True):
             if reason == "absent":
                 row["absent_media"].append(item.path)
             elif reason:
                 row["broken_media"][item.path] = reason
 
 
-def _problem(media: Media, root: DataRoot) -> str | None:
+def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
     """Return what is wrong with a media file, or None."""
     try:
         place = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
@@ -67,7 +67,7 @@ def _problem(media: Media, root: DataRoot) -> str | None:
         return str(error)
     try:
         # Two frames decode a video's ends of the part asked about; a whole pass would take hours on MVBench.
-        load(View(media, 28, 1, False, 0 if media.kind in ("image", "row") else 2, "segment_middle"), root)
+        decoders.load(View(media, 28, 1, False, 0 if media.kind in ("image", "row") else 2, "segment_middle"))
     except MediaError as error:
         return error.reason
     return None

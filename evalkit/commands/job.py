@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalkit.card import Card, load_card
 from evalkit.commands.audit import audit
 from evalkit.commands.results import Answered, RunFolder, read_run, score_lines, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
+from evalkit.media.decoder import LIMIT_S, Decoders
 from evalkit.records import Outcome
+from evalkit.redact import redact, redact_command
 from evalkit.registry import choose, load_tasks
 from evalkit.requests import build_requests, recipe_for
+from evalkit.run.lock import RunLock
 from evalkit.run.plan import Job, Unit, plan
 from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
-from evalkit.run.store import read_shards, write_json, write_predictions
+from evalkit.run.store import answered_ids, read_shards, write_json, write_predictions
 from evalkit.scoring import check_labels
 from evalkit.task import Task
 
@@ -36,7 +41,13 @@ DEFAULT_CARD = "internvl2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of ``evalkit run``, as given."""
+    """The options of ``evalkit run``, as given.
+
+    Attributes:
+        lease: seconds without a sign of life after which the other ranks take a rank's work.
+        media_timeout: seconds that decoding one file may take.
+        trust_remote_code: accepted and not needed: see ``_say_what_is_not_run``.
+    """
 
     model: str
     data_root: Path
@@ -50,6 +61,9 @@ class RunOptions:
     device: str = "auto"
     attention: str = "sdpa"
     audit: int = 0
+    lease: float = 600.0
+    media_timeout: float = LIMIT_S
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +74,13 @@ class Selection:
         card: the card whose recipes apply.
         tasks: tasks with data.
         missing: absent data files of the tasks that were asked for.
+        skipped: tasks of the card that have no data.
     """
 
     card: Card
     tasks: list[Task]
     missing: list[str]
+    skipped: list[str]
 
 
 def say(text: str) -> None:
@@ -97,9 +113,13 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     if not chosen:
         needed = missing or [f"{path} ({task.name})" for task in wanted for path in root.missing(task.files)]
         raise IncompleteError(f"no data under {root.given} for any task asked for; missing: {listed(needed)}")
-    if skipped:
-        say(f"skipped, no data under {root.given}: {', '.join(skipped)}")
-    return Selection(card, chosen, missing)
+    return Selection(card, chosen, missing, skipped)
+
+
+def say_skipped(selection: Selection) -> None:
+    """Say which rows of the card are left out."""
+    if selection.skipped:
+        say(f"skipped, no data for: {', '.join(selection.skipped)}")
 
 
 def listed(items: Sequence[str], shown: int = 5) -> str:
@@ -138,21 +158,42 @@ class _Prepared:
     selection: Selection
     jobs: list[Job]
     model: Model
+    decoders: Decoders
 
 
-def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> int:
-    """Run or continue a job on this rank; rank 0 merges, scores and returns the exit code.
+class Ended(NamedTuple):
+    """How a rank leaves: its exit code, and whether it is the one that finished the run."""
+
+    code: int
+    leader: bool
+
+
+def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> Ended:
+    """Run or continue a job on this rank; one rank, usually rank 0, merges and scores.
 
     Raises:
         EvalkitError: on rank 0 for every error of the preparation; the other ranks leave silently with its code.
     """
     started = time.time()
+    lock = RunLock(options.out)
+    with ExitStack() as stack:
+        stack.callback(lock.close)
+        prepared = _prepare_together(options, ranks, command, lock, stack)
+        return Ended(prepared, False) if isinstance(prepared, int) else _answer_and_finish(*prepared, started)
+
+
+def _prepare_together(
+    options: RunOptions, ranks: Ranks, command: Sequence[str], lock: RunLock, stack: ExitStack
+) -> tuple[_Prepared, list[Unit]] | int:
+    """Return this rank's preparation and the plan, which rank 0 makes; or the code to leave with."""
     try:
-        prepared = _prepare(options, ranks)
+        prepared = _prepare(options, ranks, lock)
+        stack.enter_context(prepared.decoders)
         if ranks.rank == 0:
             _open_run(prepared, command)
             units = _plan(prepared)
             ranks.publish("plan", {"units": units})
+            return prepared, units
     except (EvalkitError, OSError) as error:
         code = error.exit_code if isinstance(error, EvalkitError) else InputError.exit_code
         if ranks.rank == 0:
@@ -162,24 +203,32 @@ def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> int:
         if not told:  # this rank alone failed
             say(f"evalkit (rank {ranks.rank}): {error}")
         return told or code
-    if ranks.rank:
-        message = ranks.receive("plan")
-        if "exit" in message:
-            return int(message["exit"])
-        units = [[(task, index) for task, index in unit] for unit in message["units"]]
-    counts = _answer(prepared, units)
-    if ranks.rank:
-        return 0
-    return _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
+    message = ranks.receive("plan")
+    if "exit" in message:
+        return int(message["exit"])
+    lock.join()
+    return prepared, [[(task, index) for task, index in unit] for unit in message["units"]]
 
 
-def _prepare(options: RunOptions, ranks: Ranks) -> _Prepared:
+def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     root = DataRoot(options.data_root)
     selection = select(options.card, options.tasks, options.plugins, root)
     jobs = build_jobs(selection, root, options.limit, tile_size_of(options.model, selection.card))
     if options.audit and options.model.startswith("replay:"):
         raise InputError("--audit needs a checkpoint: recorded responses cannot be computed again")
-    return _Prepared(options, ranks, root, selection, jobs, _open_model(options, ranks))
+    if ranks.rank == 0:
+        say_skipped(selection)
+        if not lock.claim():
+            say(f"note: the file system of {options.out} has no locks: a second job there would not be noticed")
+        _say_what_is_not_run(options)
+    model = _open_model(options, ranks)
+    return _Prepared(options, ranks, root, selection, jobs, model, Decoders(root, options.media_timeout))
+
+
+def _say_what_is_not_run(options: RunOptions) -> None:
+    """Say that ``--trust-remote-code`` has no effect: the architecture is evalkit's own, no file of a model is run."""
+    if options.trust_remote_code:
+        say("note: --trust-remote-code is not needed: evalkit has its own InternVL2 and runs no code of a checkpoint")
 
 
 def _open_model(options: RunOptions, ranks: Ranks) -> Model:
@@ -197,23 +246,15 @@ def _open_model(options: RunOptions, ranks: Ranks) -> Model:
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plan(prepared: _Prepared) -> list[Unit]:
     """Return the units without an answer; those that failed before are asked again."""
     jobs = prepared.jobs
-    done = {
-        job.task.name: {
-            response.id
-            for response in read_shards(prepared.options.out / job.task.name / "shards").values()
-            if not response.outcome.failed
-        }
-        for job in jobs
-    }
-    units = plan(jobs, done, prepared.root)
+    done = {job.task.name: answered_ids(prepared.options.out / job.task.name) for job in jobs}
+    probe = prepared.decoders.layout_of if prepared.model.needs_media else None
+    units = plan(jobs, done, prepared.root, probe)
     open_samples, total = sum(map(len, units)), sum(len(job.samples) for job in jobs)
     say(f"{total} samples, {total - open_samples} answered before; {open_samples} to ask in {len(units)} media groups")
     return units
@@ -243,11 +284,19 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     all_settings = {"model": settings, "tasks": tasks, "media": media}
     hardware = {"machine": platform.machine(), "cores": _cores(), "device": described.get("device_name")}
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    launch = {"command": list(command), "started": started, "ranks": prepared.ranks.world, "hardware": hardware}
+    launch = {
+        "command": redact_command(command),
+        "started": started,
+        "ranks": prepared.ranks.world,
+        "hardware": hardware,
+    }
     write_json(
         options.out / "run.json",
         {
-            "model": {"name": options.model, **described},
+            "model": {
+                key: redact(value) if isinstance(value, str) else value
+                for key, value in {"name": options.model, **described}.items()
+            },
             "card": card_reference(options.card),
             "plugins": [str(Path(plugin).resolve()) for plugin in options.plugins],
             "data_root": str(options.data_root.resolve()),
@@ -285,20 +334,31 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _answer(prepared: _Prepared, units: list[Unit]) -> dict[str, int]:
+def _answer_and_finish(prepared: _Prepared, units: list[Unit], started: float) -> Ended:
     from evalkit.run.progress import Progress
+    from evalkit.run.queue import WorkQueue
     from evalkit.run.worker import work
 
-    ranks = prepared.ranks
-    progress = Progress(sum(map(len, units)), ranks)
+    ranks, options = prepared.ranks, prepared.options
     requests = {job.task.name: job.requests for job in prepared.jobs}
-    work(units, requests, prepared.model, prepared.root, prepared.options.out, ranks, progress)
-    for name, amount in progress.counts.items():
-        ranks.count(name, amount)
-    ranks.count("finished")
-    if ranks.rank == 0:
-        progress.wait_for_others()
-    return {name: ranks.count(name, 0) for name in ("samples", "prompt_tokens", "output_tokens")}
+
+    def name(unit: int) -> str:
+        first, index = units[unit][0]
+        request = requests[first][index]
+        return f"{request.views[0].media.path if request.views else first} ({first} {request.id})"
+
+    me = f"process {os.getpid()} on {platform.node()}"
+    queue = WorkQueue(ranks, len(units), options.lease, name, me, say)
+    progress = Progress(sum(map(len, units)), ranks)
+    work(units, requests, prepared.model, prepared.decoders, options.out, ranks.rank, queue, progress)
+    leader = queue.leads()
+    counts = progress.share()
+    progress.close()
+    if not leader:
+        return Ended(0, False)
+    code = _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
+    ranks.close()
+    return Ended(code, True)
 
 
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
@@ -314,7 +374,7 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     reference = prepared.model.reference() if prepared.options.audit else None
     if reference:
         by_task = {item.task.name: item.responses for item in answered}
-        found = audit(reference, prepared.jobs, by_task, prepared.root, prepared.options.audit)
+        found = audit(reference, prepared.jobs, by_task, prepared.decoders, prepared.options.audit)
         record["audit"] = record.get("audit", {}) | found
     write_json(out / "run.json", record)
     _, scores = write_results(out, prepared.selection.card, answered)

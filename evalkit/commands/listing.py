@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from evalkit.card import load_card
@@ -10,6 +11,7 @@ from evalkit.data.root import DataRoot
 from evalkit.media.load import Layout
 from evalkit.records import View
 from evalkit.registry import load_tasks
+from evalkit.requests import layout_of
 from evalkit.run.plan import Job, layouts
 
 
@@ -52,7 +54,7 @@ def describe_requests(job: Job, root: DataRoot, model: str | None) -> list[dict[
         root: the data root; only headers of media are read.
         model: a checkpoint whose prompt and token count are added.
     """
-    cut = layouts((view for request in job.requests for view in request.views), root)
+    cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
     prompt = _prompter(model) if model and not model.startswith("replay:") else None
     shown = []
     for sample, request in zip(job.samples, job.requests, strict=True):

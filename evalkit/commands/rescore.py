@@ -10,6 +10,7 @@ from evalkit.commands.job import card_reference, listed, report_gaps, say, selec
 from evalkit.commands.results import Answered, read_run, record_server_scores, score_lines, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, InputError
+from evalkit.redact import redact
 from evalkit.run.settings import data_files, fingerprint
 from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
 from evalkit.scoring import score_task
@@ -139,7 +140,7 @@ def _record(out: Path, task: Task, root: DataRoot, predictions: Path, card: str 
     own = {"limit": None, "data_files": data_files(task, root)}
     settings = {"model": {"responses_sha256": hashes}, "tasks": known["tasks"] | {task.name: own}}
     content = {
-        "model": {"name": str(predictions), "kind": "recorded"},
+        "model": {"name": redact(str(predictions)), "kind": "recorded"},
         "card": card_reference(card),
         "plugins": [str(Path(plugin).resolve()) for plugin in plugins],
         "data_root": str(root.given.resolve()),

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from evalkit.card import Card
 from evalkit.commands.audit import audit_note
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, Score
 from evalkit.report.compare import Comparison, compare
 from evalkit.report.table import RowResult, build, render
-from evalkit.run.store import write_atomically, write_json, write_scores
+from evalkit.run.store import write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
 from evalkit.task import Task
 

@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 
 Gold = tuple[str, str, Callable[[Mapping[str, Any]], dict[str, Any]]]
 
@@ -68,7 +68,7 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"task {name}: {source or hub.repo} cannot be fetched: {first}") from error
     record = {"repo": source or hub.repo, "revision": revision, "rows": count}
-    ledger.write_text(json.dumps(fetched | {name: record}, indent=1) + "\n", encoding="utf-8")
+    write_atomically(ledger, json.dumps(fetched | {name: record}, indent=1) + "\n")
     return record
 
 
@@ -84,14 +84,8 @@ def _save_image(row: Mapping[str, Any], path: str, root: DataRoot) -> bytes:
     content: bytes = row["image"]["bytes"]
     place = root.resolve(path)
     if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        write_atomically(place, content)
     return content
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _jsonl(records: Iterable[Mapping[str, Any]]) -> str:
@@ -137,8 +131,8 @@ def write_vqa(
         if gold is not None:
             golds.append(gold[2](row))
     if gold is not None:
-        _write(root.resolve(gold[0]), json.dumps({gold[1]: golds}, ensure_ascii=False))
-    _write(root.resolve(file), _jsonl(lines))
+        write_atomically(root.resolve(gold[0]), json.dumps({gold[1]: golds}, ensure_ascii=False))
+    write_atomically(root.resolve(file), _jsonl(lines))
     return len(lines)
 
 
@@ -155,7 +149,7 @@ def write_tsv(rows: Iterable[Mapping[str, Any]], root: DataRoot, *, file: str) -
             writer.writeheader()
         writer.writerow(cells)
         count += 1
-    _write(root.resolve(file), text.getvalue())
+    write_atomically(root.resolve(file), text.getvalue())
     return count
 
 
@@ -176,5 +170,5 @@ def write_refcoco(rows: Iterable[Mapping[str, Any]], root: DataRoot, *, file: st
         lines += [
             {"image": path, "sent": sent, "bbox": box, "height": height, "width": width} for sent in row["answer"]
         ]
-    _write(root.resolve(file), _jsonl(lines))
+    write_atomically(root.resolve(file), _jsonl(lines))
     return len(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,21 @@ class Row:
         return tuple(self._stored(item, key) for item in values)
 
     def box(self, key: str) -> tuple[float, float, float, float]:
-        """Return four finite numbers."""
+        """Return the corners (x1, y1, x2, y2) of a box that has an area; no answer could meet another one."""
         value = self._need(key)
         if not isinstance(value, list) or len(value) != 4:
             raise InputError(f"{self.where}: {key!r} must be a list of four numbers")
         x1, y1, x2, y2 = (self._number(item, key) for item in value)
+        if not (x1 < x2 and y1 < y2):
+            raise InputError(f"{self.where}: {key!r} must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, it is {value}")
         return x1, y1, x2, y2
+
+    def length(self, key: str) -> float:
+        """Return a number above 0."""
+        value = self.number(key)
+        if value <= 0:
+            raise InputError(f"{self.where}: {key!r} must be above 0, it is {value:g}")
+        return value
 
     def _number(self, value: Any, key: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e15 or value != value:
@@ -188,23 +197,56 @@ def read_tsv(path: Path, shown: str) -> Iterator[Row]:
         IncompleteError: the file is absent.
         InputError: the table is malformed.
     """
-    import pandas as pd
-
     if not path.is_file():
         raise IncompleteError(f"data file {shown} is missing ({path})")
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, usecols=lambda name: name != "image")
+        for line, cells in enumerate(_tsv_cells(path)):
+            present = {key: value for key, value in cells.items() if isinstance(value, str)}
+            yield Row(present, f"{path}: row {line + 1}", line)
     except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise InputError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
-    for line, cells in enumerate(table.to_dict("records")):
-        present = {str(key): value for key, value in cells.items() if isinstance(value, str)}
-        yield Row(present, f"{path}: row {line + 1}", line)
+
+
+def _tsv_cells(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the cells of each row by column; images are read and dropped a few rows at a time.
+
+    Raises:
+        ValueError: a row with more cells than the header. Without the image column pandas would drop them silently.
+    """
+    import warnings
+
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            with pd.read_csv(path, sep="\t", dtype=str, index_col=False, chunksize=500) as table:
+                for chunk in table:
+                    yield from chunk.drop(columns="image", errors="ignore").to_dict("records")
+        except pd.errors.ParserWarning as error:
+            raise ValueError("line 2 has more cells than the header") from error
 
 
 def tsv_columns(path: Path, shown: str) -> list[str]:
     """Return the column names of a tab-separated table, in order (errors as in ``read_tsv``)."""
     first = open_text(path, shown).partition("\n")[0]
     return [name.strip('"') for name in first.rstrip("\r").split("\t")]
+
+
+def gold_by_id(rows: Iterable[Row], key: str, answers: Callable[[Row], tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the gold answers of a label file by question id.
+
+    Raises:
+        InputError: a question is named twice. The official evaluators count (DocVQA) or keep the last (TextVQA); which
+            of two labels is meant cannot be known.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        name = row.identity(key)
+        if name in found:
+            raise InputError(f"{row.where}: question {name} has gold answers already, in an earlier record")
+        found[name] = answers(row)
+    return found
 
 
 def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]] | None = None) -> list[Sample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
@@ -26,9 +27,10 @@ class DataRoot:
             )
         self.given = given
         self.base = given / "data" if (given / "data").is_dir() else given
+        self._inside = tuple(os.path.join(os.path.realpath(folder), "") for folder in (self.given, self.base))
 
     def resolve(self, path: str) -> Path:
-        """Return the place of an official path.
+        """Return the place of an official path; symbolic links may point to places within the data root only.
 
         Raises:
             InputError: the path would leave the data root.
@@ -42,7 +44,13 @@ class DataRoot:
             raise InputError(
                 f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
             )
-        return self.base.joinpath(*parts)
+        place = self.base.joinpath(*parts)
+        if not os.path.join(os.path.realpath(place), "").startswith(self._inside):
+            raise InputError(
+                f"path {path!r} leaves the data root by a symbolic link; mount what it points to inside the data root, "
+                "or give a --data-root that holds both"
+            )
+        return place
 
     def missing(self, paths: tuple[str, ...]) -> list[str]:
         """Return those of the official paths that are no files here."""

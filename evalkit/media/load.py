@@ -23,7 +23,7 @@ from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError
 from evalkit.media.guard import guarded
 from evalkit.media.tiling import choose_grid, tile_count, tile_image
-from evalkit.media.video import choose_frames, probe_video, read_frames
+from evalkit.media.video import FORMATS, choose_frames, probe_video, read_frames
 from evalkit.records import Media, View
 
 # A longer cell of a TSV's image column is an image, a shorter one the index of the row that holds it.
@@ -66,6 +66,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
     with guarded(media, path):
         if not path.exists():
             return None
+        _refuse_devices(media, path)
         if media.kind in ("video", "frames", "gif"):
             return _probe_frames(view, path)
         if media.kind == "row" and _row_image(media, path) is None:
@@ -94,6 +95,7 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
     with guarded(media, path):
         if not path.exists():
             raise MediaError(media.path, "not in the data root")
+        _refuse_devices(media, path)
         if media.kind in ("video", "frames", "gif"):
             frames = choose_frames(probe_video(path, media), media, view.frames, view.frame_rule)
             return [_tiles(image, view) for image in read_frames(path, media, frames)]
@@ -142,17 +144,23 @@ def _place(media: Media, root: DataRoot) -> Path:
     return root.resolve(media.path.rpartition("#")[0] if media.kind == "row" else media.path)
 
 
+def _refuse_devices(media: Media, path: Path) -> None:
+    """Refuse what is no file: opening a pipe or a device may wait for ever."""
+    if media.kind != "frames" and not path.is_file():
+        raise MediaError(media.path, "is a folder" if path.is_dir() else "is no regular file")
+
+
 @contextmanager
 def _open(media: Media, path: Path) -> Iterator[Image.Image]:
     """Open an image file or a row's image; the pixels are not decoded yet."""
     if media.kind != "row":
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             yield image
         return
     data = _row_image(media, path)
     if data is None:
         raise MediaError(media.path, "the TSV holds no image for this row")
-    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+    with Image.open(io.BytesIO(base64.b64decode(data)), formats=FORMATS) as image:
         yield image
 
 
@@ -184,7 +192,8 @@ def _first_rows(path: Path) -> Mapping[str, str]:
 _TSV_LOCK = threading.Lock()
 
 
-@lru_cache(maxsize=1)
+# As many as a card has tables: their questions alternate in the queue, and reading one takes seconds.
+@lru_cache(maxsize=8)
 def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return the images of a TSV by index, equal ones kept once (rotations repeat them), and the first index of each.
 

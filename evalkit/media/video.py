@@ -21,6 +21,10 @@ from evalkit.errors import MediaError
 from evalkit.media.guard import guarded
 from evalkit.records import Media
 
+# Image formats that are read: those that benchmarks use. Pillow knows others that run programs (EPS) or little-tested
+# parsers, by content and not by the file's name.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+
 FOLDER_FPS = 3.0
 GIF_FPS = 25.0
 _UNBOUNDED_S = 100000.0
@@ -133,7 +137,7 @@ def probe_video(path: Path, media: Media) -> VideoInfo:
             # The official code counts whatever lies in the folder.
             info = VideoInfo(len(os.listdir(path)), FOLDER_FPS, 1)
         elif media.kind == "gif":
-            with Image.open(path) as image:
+            with Image.open(path, formats=("GIF",)) as image:
                 info = VideoInfo(getattr(image, "n_frames", 1), GIF_FPS, 0)
         else:
             info = _probe_file(path)
@@ -201,12 +205,12 @@ def _folder_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
         name = f"{index:05d}.jpg"
         if not (path / name).is_file():
             raise FileNotFoundError(f"frame {name} is not in the folder")
-        with Image.open(path / name) as image:
+        with Image.open(path / name, formats=FORMATS) as image:
             yield image.convert("RGB")
 
 
 def _gif_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
-    with Image.open(path) as image:
+    with Image.open(path, formats=("GIF",)) as image:
         for index in indices:
             image.seek(index)
             yield image.convert("RGB")

@@ -140,7 +140,7 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
         only_base=tuple(key for key in theirs if key not in ours or lost(ours[key], theirs[key])),
         better=tuple(key for key, value in change.items() if value > 0),
         worse=tuple(key for key, value in change.items() if value < 0),
-        disagree=tuple(line.id for line in run if line.fixed != line.value),
+        disagree=tuple(line.id for line in run if line.disagrees),
     )
 
 

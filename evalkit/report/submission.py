@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.run.store import write_atomically
+from evalkit.files import write_atomically
 
 # Excel's limit; openpyxl would cut longer text without a word.
 CELL_LIMIT = 32_767

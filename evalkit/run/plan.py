@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from evalkit.data.root import DataRoot
 from evalkit.media.load import Layout, canonical
 from evalkit.records import Recipe, Request, Sample, View
-from evalkit.requests import layout_of
 from evalkit.task import Task
 
 # Relative costs, from the parameters that work on each: a tile passes 0.3 G of vision weights for 1025 patches
 # and leaves 256 tokens for 0.5 G of language weights; an answer is a dozen single steps.
 TILE_COST = 4.0
 ANSWER_COST = 1.0
+
+# Files whose headers are read at a time.
+PROBES = min(4, os.cpu_count() or 1)
 
 Unit = list[tuple[str, int]]
 
@@ -37,14 +40,17 @@ class Job:
     requests: list[Request]
 
 
-def layouts(views: Iterable[View], root: DataRoot) -> dict[View, Layout | None]:
+Probe = Callable[[View], Layout | None]
+
+
+def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
     """Return how each view is cut, from file headers; absent and unreadable media give None."""
     distinct = list(dict.fromkeys(views))
-    with ThreadPoolExecutor(8) as pool:
-        return dict(zip(distinct, pool.map(lambda view: layout_of(view, root), distinct), strict=True))
+    with ThreadPoolExecutor(PROBES) as pool:
+        return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
-def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot) -> list[Unit]:
+def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, probe: Probe | None) -> list[Unit]:
     """Return the units of work, the costliest first.
 
     A unit is one image (or video, or set of images) with all open questions on it, of all tasks that look at it in the
@@ -54,6 +60,7 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot) -> l
         jobs: the tasks.
         done: ids that have an answer already, by task.
         root: the data root.
+        probe: tells how a view is cut; None: the model looks at no media, and all groups cost the same.
     """
     groups: dict[tuple[View, ...], Unit] = {}
     for job in jobs:
@@ -62,11 +69,11 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot) -> l
             if request.id not in answered:
                 views = tuple(canonical(view, root) for view in request.views)
                 groups.setdefault(views, []).append((job.task.name, request.index))
-    cut = layouts((view for views in groups for view in views), root)
+    cut = layouts((view for views in groups for view in views), probe) if probe else {}
 
     def cost(item: tuple[tuple[View, ...], Unit]) -> float:
         views, unit = item
-        tiles = sum(layout.tiles * layout.images for view in views if (layout := cut[view]))
+        tiles = sum(layout.tiles * layout.images for view in views if (layout := cut.get(view)))
         return TILE_COST * tiles + ANSWER_COST * len(unit)
 
     return [unit for _, unit in sorted(groups.items(), key=cost, reverse=True)]

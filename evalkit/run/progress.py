@@ -1,7 +1,8 @@
-"""One progress bar for all ranks, shown by rank 0 on a terminal."""
+"""One progress bar for all ranks, shown by rank 0 on a terminal, and the job's counts."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from tqdm import tqdm
@@ -9,9 +10,13 @@ from tqdm import tqdm
 from evalkit.records import Response
 from evalkit.run.ranks import Ranks
 
+# The other ranks learn of answers at this pace: a message for each would cost more than some answers.
+SHARE_S = 0.5
+TOTALS = ("samples", "prompt_tokens", "output_tokens")
+
 
 class Progress:
-    """Counts answers of this rank and shows those of all.
+    """Counts answers of all ranks, and shows them.
 
     Args:
         total: open samples of the job.
@@ -23,24 +28,25 @@ class Progress:
         # disable=None: silent where stderr is no terminal.
         hidden = None if ranks.rank == 0 else True
         self._bar = tqdm(total=total, unit="sample", disable=hidden, dynamic_ncols=True, smoothing=0.05)
-        self.counts: Counter[str] = Counter()
+        self._own: Counter[str] = Counter()
+        self._shared = 0.0
 
     def add(self, response: Response) -> None:
         """Count one answer."""
-        self.counts["samples"] += 1
-        self.counts["prompt_tokens"] += response.prompt_tokens or 0
-        self.counts["output_tokens"] += response.output_tokens or 0
-        self._show(self._ranks.count("answered"))
+        self._own["samples"] += 1
+        self._own["prompt_tokens"] += response.prompt_tokens or 0
+        self._own["output_tokens"] += response.output_tokens or 0
+        if time.monotonic() - self._shared > SHARE_S:
+            self.share()
 
-    def wait_for_others(self) -> None:
-        """Follow the other ranks' answers until every rank has finished."""
-        import time
+    def share(self) -> dict[str, int]:
+        """Add this rank's counts to those of all, show and return them."""
+        self._shared = time.monotonic()
+        counts = {name: self._ranks.count(name, self._own[name]) for name in TOTALS}
+        self._own.clear()
+        self._bar.update(counts["samples"] - self._bar.n)
+        return counts
 
-        while self._ranks.count("finished", 0) < self._ranks.world:
-            self._show(self._ranks.count("answered", 0))
-            time.sleep(0.2)
-        self._show(self._ranks.count("answered", 0))
+    def close(self) -> None:
+        """Take the bar away."""
         self._bar.close()
-
-    def _show(self, answered: int) -> None:
-        self._bar.update(answered - self._bar.n)

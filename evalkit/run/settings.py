@@ -10,19 +10,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.hashes import cached_sha256
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import InputError
 from evalkit.run.plan import Job
 from evalkit.task import Task
 
+CHECKPOINT_FILES = (
+    "config.json", "vocab.json", "merges.txt", "added_tokens.json", "model.safetensors.index.json",
+)  # fmt: skip
 _MIB = 1 << 20
 
 
 def checkpoint_sha256(folder: Path) -> dict[str, str]:
-    """Return the hash of each file of a checkpoint that an answer depends on."""
-    files = [*folder.glob("*.safetensors"), *(folder / name for name in ("config.json", "vocab.json", "merges.txt"))]
-    files += [folder / "added_tokens.json"]
-    return {path.name: file_sha256(path) for path in sorted(files) if path.is_file()}
+    """Return the hash of each file of a checkpoint that an answer depends on; those of weights are remembered."""
+    weights = {path.name: cached_sha256(path) for path in folder.glob("*.safetensors")}
+    small = (folder / name for name in CHECKPOINT_FILES)
+    return dict(sorted((weights | {path.name: file_sha256(path) for path in small if path.is_file()}).items()))
 
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:
@@ -52,6 +56,8 @@ def _ends_sha256(root: DataRoot, path: str) -> str | None:
         if place.is_dir():
             listing = sorted(f"{file.name} {file.stat().st_size}" for file in place.iterdir())
             return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+        if not place.is_file():  # opening a pipe or a device may wait for ever
+            return None
         size = place.stat().st_size
         with place.open("rb") as file:
             content = file.read(2 * _MIB if size <= 2 * _MIB else _MIB)

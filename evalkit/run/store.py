@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any
 
 from evalkit.data.readers import storable
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.records import Outcome, Response, Sample, Score
 
 
@@ -100,18 +102,42 @@ class ShardWriter:
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             os.truncate(path, whole)
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
 
     def append(self, response: Response) -> None:
-        """Write one response and hand it to the operating system."""
-        self._file.write((response_line(response) + "\n").encode())
-        self._file.flush()
+        """Write one response and hand it to the operating system.
+
+        Raises:
+            InputError: it cannot be written (full disk, lost file system); no part of it stays.
+        """
+        line = (response_line(response) + "\n").encode()
+        before = self._file.tell()
+        try:
+            written = self._file.write(line)
+            while written < len(line):  # a disk with little space takes a part first and fails then
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._path, before)
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); every answer so far is kept; the same command "
+                "continues once this is mended"
+            ) from error
 
     def close(self) -> None:
-        """Close the file, its content on disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Close the file, its content on disk.
+
+        Raises:
+            InputError: a network file system kept an answer back and could not store it in the end.
+        """
+        try:
+            with self._file:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); run the same command again"
+            ) from error
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -119,7 +145,8 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with suppress(InputError) if error else nullcontext():  # the first error is the one to tell
+            self.close()
 
 
 def read_shards(folder: Path) -> dict[str, Response]:
@@ -140,12 +167,9 @@ def read_shards(folder: Path) -> dict[str, Response]:
     return responses
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def answered_ids(task: Path) -> set[str]:
+    """Return the ids that have an answer in the shards of a task's folder."""
+    return {key for key, response in read_shards(task / "shards").items() if not response.outcome.failed}
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -161,6 +185,9 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
 
 
 def write_scores(folder: Path, lines: Sequence[Score]) -> None:
-    """Write ``scores.jsonl``: one line per sample, in dataset order."""
-    records = (asdict(line) | {"outcome": line.outcome.value} for line in lines)
+    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` only where there is a fixed score."""
+    records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
+    for record in records:
+        if record["disagrees"] is None:
+            del record["disagrees"]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))

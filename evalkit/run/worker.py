@@ -1,4 +1,4 @@
-"""One rank's loop: take the next unit, load its media ahead of the model, append each answer as it comes."""
+"""One rank's loop: take the next unit, decode its media ahead of the model, append each answer as it comes."""
 
 from __future__ import annotations
 
@@ -7,77 +7,104 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
-from evalkit.data.root import DataRoot
-from evalkit.errors import InputError, MediaError
-from evalkit.media.load import load
+from evalkit.errors import MediaError
+from evalkit.media.decoder import Decoders
 from evalkit.models.base import Model, Pixels
 from evalkit.records import Outcome, Request, Response
 from evalkit.run.plan import Unit
 from evalkit.run.progress import Progress
-from evalkit.run.ranks import Ranks
-from evalkit.run.store import ShardWriter
+from evalkit.run.queue import WorkQueue
+from evalkit.run.store import ShardWriter, answered_ids
 
 # Units whose media are decoded while the model works on an earlier one.
 AHEAD = 2
+
+
+class _Loaded(NamedTuple):
+    """A unit in this rank's hands, and its pixels or what is wrong with them."""
+
+    number: int
+    requests: list[Request]
+    media: Future[Pixels | MediaError]
 
 
 def work(
     units: Sequence[Unit],
     requests: Mapping[str, Sequence[Request]],
     model: Model,
-    root: DataRoot,
+    decoders: Decoders,
     out: Path,
-    ranks: Ranks,
+    rank: int,
+    queue: WorkQueue,
     progress: Progress,
 ) -> None:
-    """Answer units until the queue is empty.
+    """Answer units until every unit is done, by this rank or another.
 
     Args:
         units: the plan, the same on every rank.
         requests: each task's requests, by place.
         model: the model.
-        root: the data root.
+        decoders: decode the media.
         out: the run folder; answers go to ``<task>/shards/rank<rank>.jsonl``.
-        ranks: the queue.
+        rank: this rank.
+        queue: hands out the units.
         progress: told of every answer.
+
+    Raises:
+        InputError: an answer cannot be written.
     """
     with ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
-        for group, media in _with_media(units, requests, model.needs_media, root, ranks):
-            for request, response in _answers(model, group, media):
+        for unit in _loaded(units, requests, model.needs_media, decoders, out, queue, progress):
+            if not queue.owns(unit.number):
+                continue
+            for request, response in _answers(model, unit.requests, unit.media.result()):
+                if not queue.owns(unit.number):
+                    break  # this rank stood still for so long that another has the unit now
                 if request.task not in writers:
-                    path = out / request.task / "shards" / f"rank{ranks.rank}.jsonl"
+                    path = out / request.task / "shards" / f"rank{rank}.jsonl"
                     writers[request.task] = stack.enter_context(ShardWriter(path))
                 writers[request.task].append(response)
                 progress.add(response)
+            progress.share()  # before the unit counts as done: the totals are whole when the last one is
+            queue.finish(unit.number)
 
 
-def _with_media(
-    units: Sequence[Unit], requests: Mapping[str, Sequence[Request]], needs_media: bool, root: DataRoot, ranks: Ranks
-) -> Iterator[tuple[list[Request], Pixels | MediaError]]:
-    """Yield units with their pixels, or with what is wrong with them; decoding runs ahead in threads."""
-    waiting: deque[tuple[list[Request], Future[Pixels | MediaError]]] = deque()
+def _loaded(
+    units: Sequence[Unit],
+    requests: Mapping[str, Sequence[Request]],
+    needs_media: bool,
+    decoders: Decoders,
+    out: Path,
+    queue: WorkQueue,
+    progress: Progress,
+) -> Iterator[_Loaded]:
+    """Yield units until all are done; decoding runs ahead, one process behind each thread."""
+    waiting: deque[_Loaded] = deque()
     with ThreadPoolExecutor(AHEAD) as pool:
-        while True:
-            while len(waiting) <= AHEAD and (number := ranks.take()) < len(units):
+        while waiting or not queue.all_done():
+            while len(waiting) <= AHEAD and (number := queue.take()) is not None:
                 group = [requests[task][index] for task, index in units[number]]
-                waiting.append((group, pool.submit(_pixels, group[0], root, needs_media)))
-            if not waiting:
-                return
-            group, pixels = waiting.popleft()
-            yield group, pixels.result()
+                if queue.taken_over(number):
+                    known = {task: answered_ids(out / task) for task, _ in units[number]}
+                    group = [request for request in group if request.id not in known[request.task]]
+                waiting.append(_Loaded(number, group, pool.submit(_pixels, group, decoders, needs_media)))
+            if waiting:
+                yield waiting.popleft()
+            else:
+                queue.idle()
+                progress.share()
 
 
-def _pixels(request: Request, root: DataRoot, needs_media: bool) -> Pixels | MediaError:
-    if not needs_media:
+def _pixels(group: Sequence[Request], decoders: Decoders, needs_media: bool) -> Pixels | MediaError:
+    if not needs_media or not group:
         return []
     try:
-        return [tiles for view in request.views for tiles in load(view, root)]
+        return [tiles for view in group[0].views for tiles in decoders.load(view)]
     except MediaError as error:
         return error
-    except InputError as error:  # a path that leaves the data root
-        return MediaError(request.views[0].media.path, str(error))
 
 
 def _answers(model: Model, group: list[Request], media: Pixels | MediaError) -> Iterator[tuple[Request, Response]]:
@@ -85,12 +112,14 @@ def _answers(model: Model, group: list[Request], media: Pixels | MediaError) -> 
         for request in group:
             yield request, Response(request.id, "", Outcome.MEDIA_ERROR, reason=str(media))
         return
+    if not group:
+        return
     answered = set()
     try:
         for request, response in model.answer(group, media):
             answered.add((request.task, request.id))
             yield request, response
-    except RuntimeError as error:  # torch's errors, out of memory among them: one sample must not end the run
+    except (RuntimeError, MemoryError) as error:  # torch's errors are RuntimeErrors, out of memory among them
         left = [request for request in group if (request.task, request.id) not in answered]
         reason = next(iter(str(error).splitlines()), type(error).__name__)
     else:
@@ -98,5 +127,8 @@ def _answers(model: Model, group: list[Request], media: Pixels | MediaError) -> 
     if len(group) == 1:
         yield group[0], Response(group[0].id, "", Outcome.MODEL_ERROR, reason=reason)
         return
-    for request in left:
-        yield from _answers(model, [request], media)
+    # Half as many questions need half the memory; down to one, which alone is the model's failure.
+    half = (len(left) + 1) // 2 if len(left) == len(group) else len(left)
+    for part in (left[:half], left[half:]):
+        if part:
+            yield from _answers(model, part, media)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,8 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # Tiles that pass the vision encoder together.
 TILE_BATCH = 16
+# Weights that are Python pickles.
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 # Official vision tensor names -> transformers' InternVLVisionModel (attn.qkv is split into thirds below).
 _VISION_NAMES = (
@@ -137,8 +140,7 @@ def _vision_config(config: VisionConfig, attention: str) -> InternVLVisionConfig
 def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        other = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights at all"
-        raise InputError(f"{folder}: no *.safetensors (it has {other}); convert the checkpoint with save_pretrained")
+        _refuse_pickles(folder)
     for file in files:
         try:
             with safe_open(str(file), framework="pt") as tensors:
@@ -146,6 +148,19 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
                     yield from translated(name, tensors.get_tensor(name))
         except (SafetensorError, OSError) as error:
             raise InputError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
+
+
+def _refuse_pickles(folder: Path) -> NoReturn:
+    """Raise the error of a checkpoint without safetensors, with a command that converts what it has."""
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if not pickles:
+        raise InputError(f"{folder}: no *.safetensors, no weights at all")
+    raise InputError(
+        f"{folder}: no *.safetensors, and {', '.join(pickles[:3])} may run code when read; convert each file there: "
+        'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in '
+        "torch.load(sys.argv[1], map_location='cpu', weights_only=True).items()}, sys.argv[2])\" "
+        f"{pickles[0]} {Path(pickles[0]).stem}.safetensors"
+    )
 
 
 def translated(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:

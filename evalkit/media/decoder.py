@@ -1,0 +1,182 @@
+"""Decoding in processes of their own: a file that hangs or crashes its decoder costs that file and nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import warnings
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.data.root import DataRoot
+from evalkit.errors import InputError, MediaError
+from evalkit.media.load import Layout, load, probe
+from evalkit.records import View
+
+LIMIT_S = 120.0
+START_S = 120.0
+# A decoder whose parent is gone ends itself this much later than its parent would have ended it.
+_GRACE_S = 10.0
+
+
+class Decoders:
+    """Loads and probes views in child processes, as many at a time as threads ask.
+
+    The children are fresh interpreters (nothing of torch's threads is copied) that live on from file to file; the
+    pixels are those of ``media.load.load``, computed there.
+
+    Args:
+        root: the data root.
+        limit: seconds that one file may take; its decoder is killed then.
+    """
+
+    def __init__(self, root: DataRoot, limit: float = LIMIT_S) -> None:
+        self._root = root
+        self._limit = limit
+        self._idle: list[_Child] = []
+        self._lock = threading.Lock()
+
+    def load(self, view: View) -> list[npt.NDArray[np.uint8]]:
+        """Return a view's pixels, as ``media.load.load``.
+
+        Raises:
+            MediaError: as there; or the decoder took too long or crashed.
+        """
+        pixels: list[npt.NDArray[np.uint8]] = self._ask("load", view)
+        return pixels
+
+    def probe(self, view: View) -> Layout | None:
+        """Return how a view is cut, as ``media.load.probe``.
+
+        Raises:
+            MediaError: as there; or the decoder took too long or crashed.
+            InputError: the path leaves the data root.
+        """
+        layout: Layout | None = self._ask("probe", view)
+        return layout
+
+    def layout_of(self, view: View) -> Layout | None:
+        """Return how a view is cut; None where its media is absent or cannot be read."""
+        try:
+            return self.probe(view)
+        except (MediaError, InputError):  # the sample's failure when it is asked
+            return None
+
+    def _ask(self, what: Literal["load", "probe"], view: View) -> Any:
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        child = child or _Child(self._root, self._limit)
+        try:
+            found = child.ask(what, view)
+        except BaseException:
+            child.end()
+            raise
+        with self._lock:
+            self._idle.append(child)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """End the children."""
+        while self._idle:
+            self._idle.pop().end()
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Child:
+    """One decoding process, seen from the parent."""
+
+    def __init__(self, root: DataRoot, limit: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._limit = limit
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, root, limit + _GRACE_S), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+
+    def ask(self, what: str, view: View) -> Any:
+        """Return the child's answer; an exception that it caught is returned, not raised.
+
+        Raises:
+            MediaError: there is none, and the child is of no more use.
+        """
+        try:
+            if not self._ready:  # starting an interpreter on a busy machine is not the file's time
+                self._ready = self._pipe.poll(START_S) and bool(self._pipe.recv())
+            self._pipe.send((what, view))
+            if not self._pipe.poll(self._limit):
+                raise MediaError(view.media.path, f"not decoded within {self._limit:g} s: its decoder was ended")
+            kind, content = self._pipe.recv()
+            return _PARTS[kind](self._pipe, content)
+        except (EOFError, OSError) as error:
+            self._process.join(5)
+            code = self._process.exitcode
+            how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+            raise MediaError(view.media.path, f"its decoder crashed ({how})") from error
+
+    def end(self) -> None:
+        """End the process; one that even SIGKILL cannot reach (a dead network file system) is left behind."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.join(1)
+
+
+def _receive_pixels(pipe: Connection, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.uint8]]:
+    arrays = [np.empty(shape, np.uint8) for shape in shapes]
+    for array in arrays:
+        pipe.recv_bytes_into(array.data.cast("B"))
+    return arrays
+
+
+_PARTS: dict[str, Any] = {
+    "pixels": _receive_pixels,
+    "layout": lambda pipe, layout: layout,
+    "media error": lambda pipe, parts: MediaError(*parts),
+    "input error": lambda pipe, text: InputError(text),
+}
+
+
+def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
+    """Answer the parent until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even in the middle of a C library
+    warnings.simplefilter("ignore")  # what matters is in the MediaError
+    pipe.send(True)
+    while True:
+        try:
+            what, view = pipe.recv()
+            signal.setitimer(signal.ITIMER_REAL, limit)
+            _answer(pipe, what, view, root)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _answer(pipe: Connection, what: str, view: View, root: DataRoot) -> None:
+    try:
+        if what == "probe":
+            pipe.send(("layout", probe(view, root)))
+            return
+        arrays = load(view, root)
+    except MediaError as error:
+        pipe.send(("media error", (error.path, error.reason)))
+    except InputError as error:
+        pipe.send(("input error", str(error)))
+    else:
+        pipe.send(("pixels", [array.shape for array in arrays]))
+        for array in arrays:
+            pipe.send_bytes(array.data.cast("B"))

@@ -1,0 +1,98 @@
+"""One job at a time in a run folder: a lock that lives as long as any process of the job, and no longer."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from evalkit.errors import InputError
+
+# A job that was killed a moment ago may still have processes that are about to notice.
+PATIENCE_S = 10.0
+_BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+
+
+class RunLock:
+    """The lock of a run folder, ``RUN/.lock``.
+
+    The first rank takes it alone, which fails while a process of another job has it, and then shares it with the other
+    ranks of its own job. The kernel holds it for the open file (a network file system's server for the client), so it
+    ends with its last holder however that ended; the file's content is for the message only.
+
+    Args:
+        out: the run folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._path = out / ".lock"
+        self._descriptor: int | None = None
+
+    def claim(self, patience: float = PATIENCE_S) -> bool:
+        """Take the lock for a job, on its first rank.
+
+        Args:
+            patience: seconds to wait for the end of another job.
+
+        Returns:
+            False where the file system has no locks, so that a second job would not be noticed.
+
+        Raises:
+            InputError: another job is at work in the folder; says on which machine and in which process.
+        """
+        self._out.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + patience
+        while not (state := self._try(fcntl.LOCK_EX)):
+            if state is None:
+                return False
+            if time.monotonic() > deadline:
+                self._refuse()
+            time.sleep(0.2)
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
+        self._path.write_text(json.dumps(holder) + "\n", encoding="utf-8")
+        self.join()
+        return True
+
+    def join(self) -> None:
+        """Share the lock of the own job, on any rank.
+
+        Raises:
+            InputError: another job took it in between.
+        """
+        if self._try(fcntl.LOCK_SH) is False:
+            self._refuse()
+
+    def close(self) -> None:
+        """Let go of the lock, as the end of the process does."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _try(self, kind: int) -> bool | None:
+        """Return whether the lock could be had; None where the file system has none."""
+        if self._descriptor is None:  # not inheritable: a decoder that outlives its rank must not keep the lock
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return False
+            return None
+        return True
+
+    def _refuse(self) -> None:
+        try:
+            holder = json.loads(self._path.read_text(encoding="utf-8"))
+            who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            who = "its .lock does not say which"
+        raise InputError(
+            f"run folder {self._out} is in use by another job ({who}); wait for it or end it, or choose another --out"
+        )
