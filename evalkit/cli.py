@@ -155,12 +155,9 @@ def score_command(args: argparse.Namespace) -> int:
 
 def table_command(args: argparse.Namespace) -> int:
     """Print the card's tables, published columns beside ours."""
-    from evalkit.card import load_card
-    from evalkit.commands.results import RunFolder
-    from evalkit.report.table import build, render
+    from evalkit.commands.tables import table_text
 
-    card = load_card(args.card)
-    print(render(build(card, [RunFolder(Path(run), card) for run in args.runs]), args.format), end="")
+    print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact), end="")
     return 0
 
 
@@ -373,7 +370,11 @@ def _add_score_commands(commands: Any) -> None:
     parser = _command(commands, "table", table_command, "evalkit table RUN --format md", json_flag=False)
     parser.add_argument("runs", nargs="+", metavar="RUN")
     _card(parser, "internvl2")
-    parser.add_argument("--format", choices=("md", "csv", "json"), default="md", help="default: md")
+    parser.add_argument(
+        "--format", choices=("md", "csv", "tex", "html", "json", "model-index", "eval-results"), default="md",
+        help="default: md; model-index and eval-results are Hub metadata of one run",
+    )  # fmt: skip
+    parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
 
     parser = _command(commands, "compare", compare_command, "evalkit compare RUN BASE")
     parser.add_argument("run", metavar="RUN")

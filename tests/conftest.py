@@ -58,6 +58,55 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+HOSTILE_ANSWERS = (
+    "<script>window.ran = 1; document.title = 'owned'</script>",
+    "</script><script>window.ran = 2</script>",
+    "<img src=x onerror='window.ran = 3'>",
+    '<a href="javascript:window.ran = 4">[[1, 2, 3, 4]]</a>',
+    "<!--<script>\u2028 $\\frac{ ]]> \u202e\x07",
+)
+
+
+def recorded_answer(place: int, references: tuple[object, ...], size: tuple[float, float] | None) -> str:
+    """Return a made-up answer: hostile at first, then every third wrong, the others right."""
+    if place < len(HOSTILE_ANSWERS):
+        return HOSTILE_ANSWERS[place]
+    gold = references[0] if references else "A"
+    if isinstance(gold, tuple) and size:
+        shift = (0, 30, 400)[place % 3]  # thousandths: IoU 1, a part of it, none
+        sides = (size[0], size[1], size[0], size[1])
+        box = [
+            round(1000 * edge / side) + shift * (index % 2 == 0)
+            for index, (edge, side) in enumerate(zip(gold, sides, strict=True))
+        ]
+        return f"it[[{', '.join(map(str, box))}]]"
+    if place % 3 == 2:
+        return "Z, nothing of the kind"
+    return f"({gold})" if size is None and len(str(gold)) == 1 else str(gold)
+
+
+@pytest.fixture(scope="session")
+def gold_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of all demo tasks whose recorded answers are right, wrong and hostile; see recorded_answer."""
+    from evalkit.cli import main
+    from evalkit.data.root import DataRoot
+    from evalkit.registry import load_tasks
+
+    base, root = tmp_path_factory.mktemp("gold"), DataRoot(demo)
+    for task in load_tasks().values():
+        if len(root.missing(task.files)) < (len(task.files) if task.parts else 1):
+            lines: list[dict[str, object]] = []
+            for place, sample in enumerate(task.load(root)):
+                fields = sample.fields
+                size = (fields["width"], fields["height"]) if "width" in fields else None
+                lines.append({"id": sample.id, "response": recorded_answer(place, sample.references, size)})
+            write_jsonl(base / "answers" / task.name / "predictions.jsonl", lines)
+    out = base / "run"
+    code = main(["run", "--model", f"replay:{base / 'answers'}", "--data-root", str(demo), "--out", str(out)])
+    assert code in (0, 3), "3: the demo has some of MVBench's files only"
+    return out
+
+
 @pytest.fixture(scope="session")
 def cli() -> Cli:
     """Runs the command line in a process of its own."""

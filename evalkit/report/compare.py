@@ -144,6 +144,30 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
     )
 
 
+def difference_p_value(run: Sequence[Sequence[Score]], base: Sequence[Sequence[Score]]) -> float | None:
+    """Return the two-sided p-value of a difference between the mean scores of several tasks.
+
+    Args:
+        run: score lines of each task.
+        base: those of the other run, in the same order of tasks.
+
+    Returns:
+        Twice the smaller one-sided sign-flip p-value (statistics.drop_p_value), media groups being flipped whole; None
+        where the runs have other samples.
+    """
+    if [[line.id for line in lines] for lines in run] != [[line.id for line in lines] for lines in base]:
+        return None
+    largest = max(len(lines) for lines in run)
+    paired = [
+        # Each task counts the same; the factor 1 of a single task keeps the exact test of 0/1 metrics.
+        (cluster, (mine - other) * largest / len(ours))
+        for ours, theirs in zip(run, base, strict=True)
+        for (cluster, mine), (_, other) in zip(observations(ours), observations(theirs), strict=True)
+    ]
+    rise = drop_p_value([(cluster, -value) for cluster, value in paired])
+    return min(1.0, 2 * min(drop_p_value(paired), rise))
+
+
 def lost(run: Score, base: Score) -> bool:
     """Return whether the run has no answer where the base has one."""
     return run.outcome.failed and not base.outcome.failed
