@@ -161,6 +161,15 @@ def table_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def plot_command(args: argparse.Namespace) -> int:
+    """Draw the plots of runs as SVG and PNG files."""
+    from evalkit.commands.plots import write_plots
+
+    for path in write_plots([Path(run) for run in args.runs], Path(args.out), args.card, args.data_root):
+        print(path)
+    return 0
+
+
 def compare_command(args: argparse.Namespace) -> int:
     """Compare two runs: paired differences, flipped samples, settings that differ."""
     from evalkit.commands.results import compare_folders
@@ -375,6 +384,12 @@ def _add_score_commands(commands: Any) -> None:
         help="default: md; model-index and eval-results are Hub metadata of one run",
     )  # fmt: skip
     parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
+
+    parser = _command(commands, "plot", plot_command, "evalkit plot RUN OTHER --out plots", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    _card(parser, "internvl2")
+    _data_root(parser, required=False)
 
     parser = _command(commands, "compare", compare_command, "evalkit compare RUN BASE")
     parser.add_argument("run", metavar="RUN")

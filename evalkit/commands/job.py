@@ -247,7 +247,11 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     write_json(
         options.out / "run.json",
         {
-            "model": {"name": options.model, **described},
+            "model": {
+                "name": options.model,
+                "tile_size": tile_size_of(options.model, prepared.selection.card),
+                **described,
+            },
             "card": card_reference(options.card),
             "plugins": [str(Path(plugin).resolve()) for plugin in options.plugins],
             "data_root": str(options.data_root.resolve()),

@@ -211,6 +211,16 @@ class RunFolder:
             raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
 
 
+def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:
+    """Return several run folders; labels that would be the same are numbered."""
+    folders = [RunFolder(run, card) for run in runs]
+    labels = [folder.label for folder in folders]
+    for place, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+        if labels.count(label) > 1:
+            folder.label = f"{label} #{labels[: place + 1].count(label)}"
+    return folders
+
+
 def paired_test(run: RunResult, base: RunResult, tasks: Sequence[str]) -> float | None:
     """Return the two-sided p-value of two runs scoring differently in a row; None where they cannot be paired."""
     if not (isinstance(run, RunFolder) and isinstance(base, RunFolder)):

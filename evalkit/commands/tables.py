@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evalkit import __version__
 from evalkit.card import Card, load_card
-from evalkit.commands.results import RunFolder, paired_test, read_run
+from evalkit.commands.results import RunFolder, open_runs, paired_test, read_run
 from evalkit.errors import InputError
 from evalkit.registry import load_tasks
 from evalkit.report.hubcard import Measurement, eval_results_yaml, model_index_yaml
@@ -30,7 +30,7 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool)
         InputError: a folder holds no run, or Hub metadata is asked for several runs.
     """
     card = load_card(card_name)
-    folders = [RunFolder(run, card) for run in runs]
+    folders = open_runs(runs, card)
     if output not in HUB_FORMATS:
         return render(build(card, folders, paired_test), output, compact)
     if len(folders) != 1:
