@@ -21,6 +21,8 @@ COMMANDS = [
     ["score"],
     ["table"],
     ["plot"],
+    ["status"],
+    ["report"],
     ["compare"],
     ["check"],
     ["submit"],

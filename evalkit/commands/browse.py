@@ -14,12 +14,15 @@ from evalkit.commands.rescore import recorded
 from evalkit.commands.results import RunFolder, read_run
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
+from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
-from evalkit.records import Recipe, Request, Response, Sample, Score
+from evalkit.records import Recipe, Request, Response, Sample, Score, View
 from evalkit.requests import build_requests, recipe_for
-from evalkit.run.plan import Job
+from evalkit.run.plan import Job, layouts
 from evalkit.run.settings import task_settings
 from evalkit.task import Task
+
+Cuts = Mapping[View, Layout | None]
 
 
 class Boxes(NamedTuple):
@@ -122,6 +125,19 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
         items = list(_items(run, task.name, samples, requests, responses, folder.lines(task.name)))
         tasks.append(TaskView(task, folder.summary(task.name), items, asked is not None and asked != now))
     return RunView(folder, record, root, tasks, selection.missing)
+
+
+def layouts_of(view: RunView) -> Cuts:
+    """Return how each view of a run is cut; None where its media is absent or cannot be read."""
+    return layouts((one for task in view.tasks for item in task.items for one in item.request.views), view.root)
+
+
+def tiles_of(item: Item, cuts: Cuts) -> int | None:
+    """Return the number of tiles of a sample; None where its media cannot be read."""
+    found = [layout for one in item.request.views if (layout := cuts[one])]
+    if len(found) != len(item.request.views):
+        return None
+    return sum(layout.tiles * layout.images for layout in found)
 
 
 def _recipe(task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:

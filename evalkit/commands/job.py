@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -294,15 +295,17 @@ def _answer(prepared: _Prepared, units: list[Unit]) -> dict[str, int]:
     from evalkit.run.worker import work
 
     ranks = prepared.ranks
-    progress = Progress(sum(map(len, units)), ranks)
+    totals = {job.task.name: len(job.samples) for job in prepared.jobs}
+    progress = Progress(totals, Counter(task for unit in units for task, _ in unit), ranks, prepared.options.out)
     requests = {job.task.name: job.requests for job in prepared.jobs}
     work(units, requests, prepared.model, prepared.root, prepared.options.out, ranks, progress)
     for name, amount in progress.counts.items():
         ranks.count(name, amount)
+    progress.finish()
     ranks.count("finished")
     if ranks.rank == 0:
         progress.wait_for_others()
-    return {name: ranks.count(name, 0) for name in ("samples", "prompt_tokens", "output_tokens")}
+    return {name: ranks.count(name, 0) for name in ("samples", "tiles", "prompt_tokens", "output_tokens")}
 
 
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:

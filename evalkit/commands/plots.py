@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evalkit.card import Card, load_card
-from evalkit.commands.browse import Item, RunView, open_view
+from evalkit.commands.browse import Cuts, Item, RunView, layouts_of, open_view, tiles_of
 from evalkit.commands.job import say
 from evalkit.commands.results import RunFolder, open_runs
 from evalkit.errors import IncompleteError, InputError
@@ -23,10 +23,8 @@ from evalkit.report.plots import (
     trend_plot,
 )
 from evalkit.report.table import build
-from evalkit.run.plan import layouts
 
 FORMATS = ("svg", "png")
-Tiles = Mapping[tuple[str, str], int]
 
 
 def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str | None) -> list[Path]:
@@ -52,7 +50,7 @@ def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str 
             views.append(open_view(run, folder, card, data_root))
         except (IncompleteError, InputError) as error:
             say(f"plots of single samples are left out: {error}")
-    plots = [*score_plots(folders, card), *sample_plots(views)]
+    plots = [*score_plots(folders, card), *sample_plots(views, [layouts_of(view) for view in views])]
     if not plots:
         raise InputError("the runs have no scores to plot")
     out.mkdir(parents=True, exist_ok=True)
@@ -91,31 +89,19 @@ def _pairs(first: RunFolder, second: RunFolder) -> Iterator[Pair]:
             yield Pair(name, x.score, y.score, x.ci95, y.ci95)
 
 
-def tile_counts(view: RunView) -> dict[tuple[str, str], int]:
-    """Return the number of tiles of each sample by (task, id); samples with unreadable media are left out."""
-    asked = [item.request for task in view.tasks for item in task.items]
-    cut = layouts((one for request in asked for one in request.views), view.root)
-    return {
-        (request.task, request.id): sum(layout.tiles * layout.images for layout in found)
-        for request in asked
-        if all(found := [cut[one] for one in request.views]) and None not in found
-    }
-
-
-def sample_plots(views: Sequence[RunView], tiles: Sequence[Tiles] | None = None) -> list[Plot]:
+def sample_plots(views: Sequence[RunView], cuts: Sequence[Cuts]) -> list[Plot]:
     """Return the plots that need the samples of runs.
 
     Args:
         views: the runs.
-        tiles: what ``tile_counts`` gave for each; None counts them.
+        cuts: how the media of each are cut.
     """
-    counted = tiles if tiles is not None else [tile_counts(view) for view in views]
 
     def boxes(_: int, item: Item) -> float | None:
         return item.boxes.iou if item.boxes else None
 
     def count(place: int, item: Item) -> float | None:
-        return counted[place].get((item.request.task, item.sample.id))
+        return tiles_of(item, cuts[place])
 
     def length(_: int, item: Item) -> float | None:
         return None if item.response.outcome.failed else answer_length(item)

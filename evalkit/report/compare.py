@@ -178,19 +178,22 @@ def regressions(comparison: Comparison, alpha: float, max_drop: float) -> list[T
     return [item for item in comparison.tasks if item.p_adjusted <= alpha and -item.difference > max_drop]
 
 
-def comparison_lines(comparison: Comparison, shown: int = 5) -> list[str]:
-    """Return the comparison for reading, as Markdown."""
-    lines = [
-        "| task | run | base | difference | 95% | p of a drop | Holm | detectable drop | n |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
-    ]
+def comparison_rows(comparison: Comparison) -> list[list[str]]:
+    """Return head and a row per task."""
+    rows = [["task", "run", "base", "difference", "95%", "p of a drop", "Holm", "detectable drop", "n"]]
     for item in comparison.tasks:
         ci = "-" if item.ci95 is None else "[{:+.2f}, {:+.2f}]".format(*item.ci95)
         least = "-" if item.detectable is None else f"{item.detectable:.2f}"
-        lines.append(
-            f"| {item.task} | {item.run:.2f} | {item.base:.2f} | {item.difference:+.2f} | {ci} | {item.p_drop:.4f} "
-            f"| {item.p_adjusted:.4f} | {least} | {item.n} |"
-        )
+        numbers = [f"{item.run:.2f}", f"{item.base:.2f}", f"{item.difference:+.2f}", ci]
+        rows.append([item.task, *numbers, f"{item.p_drop:.4f}", f"{item.p_adjusted:.4f}", least, str(item.n)])
+    return rows
+
+
+def comparison_lines(comparison: Comparison, shown: int = 5) -> list[str]:
+    """Return the comparison for reading, as Markdown."""
+    head, *rows = comparison_rows(comparison)
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     lines.append("")
     for item in comparison.tasks:
         for what, ids in (

@@ -152,6 +152,7 @@ def score_plot(data: TableData) -> Plot | None:
             _score_line(axes, data, place, -line)
         axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[place].label for place in rows])
         axes.set_xlim(0, 100)
+        axes.set_ylim(0.6 - len(rows), 0.6)
         axes.set_xlabel("percent of the maximum")
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
@@ -185,7 +186,7 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     labels = [label for label, _, _ in tables[0].runs]
 
     def draw() -> Figure:
-        figure = _figure(max(6.0, 1.5 + 0.34 * len(rows) * (1 + len(labels))), 4.2)
+        figure = _figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (1 + len(labels)))), 4.2)
         axes = figure.subplots()
         step = 0.8 / (1 + len(labels))
         published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
@@ -254,7 +255,7 @@ def _panels(figure: Figure, count: int) -> list[Axes]:
 def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
     """Return a histogram of the IoU of each grounding task, with the line from which a box counts."""
 
-    def panel(axes: Axes, series: Sequence[Series]) -> None:
+    def panel(axes: Axes, _: str, series: Sequence[Series]) -> None:
         for place, (label, points) in enumerate(series):
             style = {"color": COLOURS[place % len(COLOURS)], "ls": ("-", "--", ":", "-.")[place % 4]}
             values = [x for x, _, _ in points]
@@ -278,13 +279,14 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
         unit: what x is.
         tasks: series of each task.
     """
+    # Once, not for each theme.
+    groups = {task: [list(binned(one.points)) for one in series] for task, series in tasks.items()}
 
-    def panel(axes: Axes, series: Sequence[Series]) -> None:
-        for place, (label, points) in enumerate(series):
-            bins = list(binned(points))
+    def panel(axes: Axes, task: str, series: Sequence[Series]) -> None:
+        for place, (one, bins) in enumerate(zip(series, groups[task], strict=True)):
             errors = np.transpose([_errors(mean, ci95) for _, mean, ci95 in bins])
             axes.errorbar(
-                [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=label,
+                [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
                 ls=("-", "--", ":", "-.")[place % 4], **_style(place),
             )  # fmt: skip
         axes.set_ylim(0, 100)
@@ -329,7 +331,7 @@ def _panel_plot(
     title: str,
     about: str,
     tasks: Mapping[str, Sequence[Series]],
-    panel: Callable[[Axes, Sequence[Series]], None],
+    panel: Callable[[Axes, str, Sequence[Series]], None],
     labels: tuple[str, str],
 ) -> Plot:
     """Return a plot with one panel a task and one legend."""
@@ -339,7 +341,7 @@ def _panel_plot(
         figure = _figure(0.8 + 2.6 * columns, 1.0 + 2.1 * math.ceil(len(tasks) / columns))
         panels = _panels(figure, len(tasks))
         for place, (axes, (task, series)) in enumerate(zip(panels, tasks.items(), strict=True)):
-            panel(axes, series)
+            panel(axes, task, series)
             axes.set_title(task, fontsize="medium")
             if place >= len(tasks) - columns:  # nothing below it
                 axes.set_xlabel(labels[0])

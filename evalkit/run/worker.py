@@ -40,17 +40,18 @@ def work(
         root: the data root.
         out: the run folder; answers go to ``<task>/shards/rank<rank>.jsonl``.
         ranks: the queue.
-        progress: told of every answer.
+        progress: told of every media group and answer.
     """
     with ExitStack() as stack:
         writers: dict[str, ShardWriter] = {}
         for group, media in _with_media(units, requests, model.needs_media, root, ranks):
+            progress.begin(group, 0 if isinstance(media, MediaError) else sum(map(len, media)))
             for request, response in _answers(model, group, media):
                 if request.task not in writers:
                     path = out / request.task / "shards" / f"rank{ranks.rank}.jsonl"
                     writers[request.task] = stack.enter_context(ShardWriter(path))
                 writers[request.task].append(response)
-                progress.add(response)
+                progress.add(request.task, response)
 
 
 def _with_media(
