@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from selenium.webdriver.remote.webdriver import WebDriver
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
@@ -123,7 +126,7 @@ def other_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(request: pytest.FixtureRequest) -> Iterator[WebDriver]:
+def browser(request: pytest.FixtureRequest) -> Iterator[Chrome]:
     """Headless Chromium; the tests are skipped where there is none, and fail with --require-browser."""
     import shutil
 

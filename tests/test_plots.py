@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -66,7 +67,7 @@ def test_published_and_own_score_stand_where_they_belong() -> None:
     card = load_card("internvl2")
     (plot, *_) = [score_plot(data) for data in build(card, [Run("甲 $x", mvbench=full(50.0))]) if score_plot(data)]
     assert plot is not None
-    axes = plot.draw().axes[0]
+    axes: Any = plot.draw().axes[0]
     places = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() in ("D", "o")]
     assert places == [57.9, 50.0], "the published number, then ours"
     (bar,) = [segment for item in axes.collections for segment in item.get_segments()]
@@ -76,7 +77,7 @@ def test_published_and_own_score_stand_where_they_belong() -> None:
 
 def test_iou_histogram_has_the_line_of_a_hit() -> None:
     points = [(iou, "g", float(iou >= 0.5)) for iou in (0.0, 0.02, 0.49, 0.5, 0.97)]
-    axes = iou_plot({"refcoco_val": [Series("run", points)]}).draw().axes[0]
+    axes: Any = iou_plot({"refcoco_val": [Series("run", points)]}).draw().axes[0]
     assert [line.get_xdata() for line in axes.get_lines()] == [[0.5, 0.5]]
     outline = axes.patches[0].get_xy()
     assert outline[:, 1].max() == 2, "two of the five lie below 0.05"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
 
 from evalkit.cli import main
 from evalkit.data.root import DataRoot
@@ -48,6 +48,11 @@ def task_of(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def scores(run: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / task / "scores.jsonl").read_text().split("\n")[:-1]]
+
+
+def log(browser: Any, kind: str) -> list[dict[str, Any]]:
+    """Return what Chromium logged since the last call: ``browser`` (the console) or ``performance`` (requests)."""
+    return list(browser.get_log(kind))
 
 
 # --- The file ---------------------------------------------------------------------------------------------------------
@@ -122,34 +127,34 @@ def test_absent_data_is_one_line(gold_run: Path, tmp_path: Path, capsys: Any) ->
 
 
 @pytest.fixture
-def tab(browser: WebDriver, report: Path) -> Iterator[WebDriver]:
+def tab(browser: Chrome, report: Path) -> Iterator[Chrome]:
     browser.set_window_size(1500, 1000)
     browser.get(report.as_uri())
     yield browser
-    severe = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    severe = [entry for entry in log(browser, "browser") if entry["level"] in ("SEVERE", "WARNING")]
     assert severe == [], "the console has errors"
 
 
-def open_task(tab: WebDriver, name: str) -> None:
+def open_task(tab: Chrome, name: str) -> None:
     tab.find_element(By.CSS_SELECTOR, f'nav button[data-task="{name}"]').click()
 
 
-def shown(tab: WebDriver) -> list[str]:
+def shown(tab: Chrome) -> list[str]:
     """Return the labels of the rows in the list, in order."""
     rows = tab.find_elements(By.CSS_SELECTOR, "#spacer .row")
     return [str(row.get_attribute("aria-label")).split(": ")[0] for row in rows]
 
 
-def press(tab: WebDriver, *keys: str) -> None:
+def press(tab: Chrome, *keys: str) -> None:
     for key in keys:
         tab.find_element(By.ID, "list").send_keys(key)
 
 
-def current(tab: WebDriver) -> str:
+def current(tab: Chrome) -> str:
     return tab.find_element(By.CSS_SELECTOR, "#detail .bar b").text
 
 
-def test_no_hostile_answer_runs_and_no_request_leaves(tab: WebDriver, content: dict[str, Any]) -> None:
+def test_no_hostile_answer_runs_and_no_request_leaves(tab: Chrome, content: dict[str, Any]) -> None:
     title = tab.title
     for task in content["tasks"]:
         open_task(tab, task["name"])
@@ -161,12 +166,12 @@ def test_no_hostile_answer_runs_and_no_request_leaves(tab: WebDriver, content: d
         "return window.ran === undefined && document.querySelectorAll('#main script').length === 0"
     )
     assert tab.title == title and tab.find_elements(By.CSS_SELECTOR, "#main a, img[onerror]") == []
-    requests = [json.loads(entry["message"])["message"] for entry in tab.get_log("performance")]
+    requests = [json.loads(entry["message"])["message"] for entry in log(tab, "performance")]
     urls = [item["params"]["request"]["url"] for item in requests if item["method"] == "Network.requestWillBeSent"]
     assert urls and all(url.startswith(("file:", "data:")) for url in urls)
 
 
-def test_boxes_and_tile_grid_are_drawn_where_they_are(tab: WebDriver, content: dict[str, Any]) -> None:
+def test_boxes_and_tile_grid_are_drawn_where_they_are(tab: Chrome, content: dict[str, Any]) -> None:
     open_task(tab, GROUNDING)
     samples = task_of(content, GROUNDING)["samples"]
     # A sample whose boxes overlap partly, so that both colours are visible.
@@ -205,7 +210,7 @@ def test_boxes_and_tile_grid_are_drawn_where_they_are(tab: WebDriver, content: d
     assert len(lines) == columns + rows - 2 and xs == {round(medium["width"] * c / columns) for c in range(1, columns)}
 
 
-def test_filters_search_and_sorting(tab: WebDriver, gold_run: Path, other_run: Path) -> None:
+def test_filters_search_and_sorting(tab: Chrome, gold_run: Path, other_run: Path) -> None:
     open_task(tab, GROUNDING)
     lines, others = scores(gold_run, GROUNDING), scores(other_run, GROUNDING)
     pairs = list(zip(lines, others, strict=True))
@@ -235,7 +240,7 @@ def test_filters_search_and_sorting(tab: WebDriver, gold_run: Path, other_run: P
     assert shown(tab) == [lines[place]["id"] for place in order][: len(shown(tab))]
 
 
-def test_keys_step_through_samples_tasks_and_pictures(tab: WebDriver, content: dict[str, Any]) -> None:
+def test_keys_step_through_samples_tasks_and_pictures(tab: Chrome, content: dict[str, Any]) -> None:
     names = [task["name"] for task in content["tasks"]]
     open_task(tab, names[0])
     ids = [sample["id"] for sample in content["tasks"][0]["samples"]]
@@ -256,7 +261,7 @@ def test_keys_step_through_samples_tasks_and_pictures(tab: WebDriver, content: d
     assert current(tab) == ids[3], "an address leads to its sample"
 
 
-def test_frames_have_their_times(tab: WebDriver, content: dict[str, Any], demo: Path) -> None:
+def test_frames_have_their_times(tab: Chrome, content: dict[str, Any], demo: Path) -> None:
     open_task(tab, "mvbench")
     sample = task_of(content, "mvbench")["samples"][0]
     (medium,) = sample["media"]
@@ -311,7 +316,7 @@ requestAnimationFrame(next);
 
 
 @pytest.mark.parametrize("width", [1500, 480])
-def test_both_colour_schemes_are_legible_and_nothing_overflows(tab: WebDriver, width: int) -> None:
+def test_both_colour_schemes_are_legible_and_nothing_overflows(tab: Chrome, width: int) -> None:
     tab.set_window_size(width, 1000)
     backgrounds = set()
     for _ in range(2):
@@ -324,14 +329,14 @@ def test_both_colour_schemes_are_legible_and_nothing_overflows(tab: WebDriver, w
     assert len(backgrounds) == 2
 
 
-def test_controls_have_names(tab: WebDriver) -> None:
+def test_controls_have_names(tab: Chrome) -> None:
     open_task(tab, GROUNDING)
     assert tab.execute_script(NAMELESS) == []
     row = tab.find_element(By.CSS_SELECTOR, '.row[aria-selected="true"]')
     assert tab.find_element(By.ID, "list").get_attribute("aria-activedescendant") == row.get_attribute("id")
 
 
-def test_five_thousand_samples_stay_smooth(browser: WebDriver, content: dict[str, Any], tmp_path: Path) -> None:
+def test_five_thousand_samples_stay_smooth(browser: Chrome, content: dict[str, Any], tmp_path: Path) -> None:
     task = task_of(content, GROUNDING)
     samples = [dict(task["samples"][n % len(task["samples"])], id=f"n{n}") for n in range(5000)]
     out = tmp_path / "many.html"
@@ -346,8 +351,8 @@ def test_five_thousand_samples_stay_smooth(browser: WebDriver, content: dict[str
     assert 5 < len(rows) < 60 and shown(browser)[-1] == "n4999", "only rows in sight are in the page"
     browser.find_element(By.ID, "search").send_keys("n4321")
     assert shown(browser) == ["n4321"]
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert [entry for entry in log(browser, "browser") if entry["level"] == "SEVERE"] == []
 
 
-def tab_count(browser: WebDriver) -> str:
+def tab_count(browser: Chrome) -> str:
     return browser.find_element(By.ID, "count").text

@@ -76,9 +76,9 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
             if name in folder.tasks and folder.summary(name)["subsets"]
         }
         plots += [subset_plot(name, parts)] if parts else []
-    for other in folders[1:2]:
-        pairs = list(_pairs(folders[0], other))
-        plots += [scatter_plot(folders[0].label, other.label, pairs)] if pairs else []
+    for number, other in enumerate(folders[1:], start=2):
+        pairs, name = list(_pairs(folders[0], other)), "runs" if number == 2 else f"runs-{number}"
+        plots += [scatter_plot(folders[0].label, other.label, pairs, name)] if pairs else []
     return plots
 
 

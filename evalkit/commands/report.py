@@ -170,11 +170,11 @@ def _other(against: Path | None, folders: Sequence[RunFolder], task: str) -> Oth
 def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
     """Yield all samples, of each task in turn, flipped ones first and wrong ones next: their pictures are kept."""
 
-    def dull(task: TaskView, item: Item) -> tuple[bool, float]:
-        other = others[task.task.name].get(item.sample.id)
+    def dull(item: Item) -> tuple[bool, float]:
+        other = others[item.request.task].get(item.sample.id)
         return other is None or other[1].value == item.score.value, item.score.value or 0.0
 
-    queues = [sorted(task.items, key=lambda item, task=task: dull(task, item)) for task in view.tasks]
+    queues = [sorted(task.items, key=dull) for task in view.tasks]
     return (item for item in chain.from_iterable(zip_longest(*queues)) if item is not None)
 
 

@@ -44,7 +44,7 @@ def run_status(run: Path) -> dict[str, Any]:
         "model": record["model"].get("name"),
         "started": launch["started"],
         "expected_ranks": launch["ranks"],
-        "finished": "seconds" in launch,
+        "finished": not record.get("launches") or "seconds" in launch,
         "ranks": ranks,
         "tasks": tasks,
         "samples_per_s": round(rate, 3) if working else None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart with every common colour vision; the same order of markers and hatches.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
 HATCHES = ("", "//", "..", "xx", "--", "++")
 THEMES = {"light": ("#ffffff", "#1b1f24", "#9aa0a6"), "dark": ("#16191d", "#e6e8ea", "#6b7178")}
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC")
@@ -107,7 +108,8 @@ def _themed(theme: str) -> Iterator[None]:
         "savefig.facecolor": paper,
     }
     inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    with rc_context(settings | dict.fromkeys(inks, ink)):
+    themed: Any = settings | dict.fromkeys(inks, ink)  # the keys' own type changes with matplotlib
+    with rc_context(themed):
         yield
 
 
@@ -119,6 +121,10 @@ def _figure(width: float, height: float) -> Figure:
 
 def _style(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def _bar_style(place: int) -> dict[str, Any]:
+    return {"color": COLOURS[place % len(COLOURS)], "hatch": HATCHES[place % len(HATCHES)]}
 
 
 def _errors(score: float, ci95: tuple[float, float] | None) -> tuple[float, float]:
@@ -199,8 +205,7 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
                 _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
                 for result, (data, at) in zip(found, rows, strict=True)
             ]
-            style = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
-            axes.bar(places + (number + 1) * step, heights, step, label=label, **style)
+            axes.bar(places + (number + 1) * step, heights, step, label=label, **_bar_style(number))
         names = [data.table.rows[at].label for data, at in rows]
         axes.set_xticks(places + step * len(labels) / 2, names, rotation=40, ha="right")
         axes.set_ylim(0, 100)
@@ -227,9 +232,8 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]])
         step = 0.8 / len(parts)
         for number, (label, found) in enumerate(parts.items()):
             places = [-(line + number * step) for line in range(len(names))]
-            style = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
             widths = [found.get(name, (0.0, 0))[0] for name in names]
-            axes.barh(places, widths, step, label=label, **style)
+            axes.barh(places, widths, step, label=label, **_bar_style(number))
             for name, place, size in zip(names, places, widths, strict=True):
                 n = found.get(name, (0.0, 0))[1]
                 axes.annotate(f"{size:.1f}  (n {n})", (size, place), (3, 0), textcoords="offset points", va="center")
@@ -257,7 +261,7 @@ def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
 
     def panel(axes: Axes, _: str, series: Sequence[Series]) -> None:
         for place, (label, points) in enumerate(series):
-            style = {"color": COLOURS[place % len(COLOURS)], "ls": ("-", "--", ":", "-.")[place % 4]}
+            style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "ls": LINES[place % len(LINES)]}
             values = [x for x, _, _ in points]
             axes.hist(values, bins=20, range=(0, 1), histtype="step", lw=1.6, label=label, **style)
         axes.axvline(THRESHOLD, color=axes.xaxis.label.get_color(), lw=1, ls="--")
@@ -287,7 +291,7 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
             errors = np.transpose([_errors(mean, ci95) for _, mean, ci95 in bins])
             axes.errorbar(
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
-                ls=("-", "--", ":", "-.")[place % 4], **_style(place),
+                ls=LINES[place % len(LINES)], **_style(place),
             )  # fmt: skip
         axes.set_ylim(0, 100)
 
@@ -354,7 +358,7 @@ def _panel_plot(
     return Plot(name, title, about, draw)
 
 
-def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair]) -> Plot:
+def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = "runs") -> Plot:
     """Return the scores of one run against those of another, task by task."""
 
     def draw() -> Figure:
@@ -374,4 +378,4 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair]) -> Plot:
         return figure
 
     about = f"Each task's score in {y_label} against {x_label}; above the dashed line {y_label} is better."
-    return Plot("runs", "Run to run", about, draw)
+    return Plot(name, "Run to run", about, draw)
