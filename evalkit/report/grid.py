@@ -91,7 +91,7 @@ def _grid(data: TableData, compact: bool) -> Grid:
     else:
         head, rows = _benchmarks_down(data, numbers)
         spans = [("", 1), ("published", len(data.table.models))] + [(label, 5) for label, _, _ in data.runs]
-    places = "Rows" if data.table.models_as_rows else "Columns"
+    places = "Rows" if data.table.models_as_rows and not compact else "Columns"
     source = f"{places} named after models are as published, not measured here; source: {data.card.source}."
     notes = [f"[{number}] {text}" for text, number in numbers.items()]
     return Grid(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
@@ -167,7 +167,7 @@ def _models_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], l
 
 
 def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
-    """Return the rows that a run has; one column (of grounding: one line) for the card's own model and each run."""
+    """Return the rows that a run has; one column for the card's own model and each run, whatever the card prints."""
     card, runs = data.card, data.runs
     kept = [
         place
@@ -182,9 +182,6 @@ def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[
     if len(runs) == 1:
         columns.append([Text(runs[0][2][place].verdict) for place in kept])
     heads = [card.model, *(label for label, _, _ in runs), *(["verdict"] if len(runs) == 1 else [])]
-    if data.table.models_as_rows:
-        head = ["model", *(row.label for row in rows)]
-        return head, [[Text(name), *column] for name, column in zip(heads, columns, strict=True)] if rows else []
     lines = [[Text(row.label), *(column[place] for column in columns)] for place, row in enumerate(rows)]
     return ["benchmark", *heads], lines
 
