@@ -418,23 +418,6 @@ def _add_score_commands(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
 
-    parser = _command(commands, "plot", plot_command, "evalkit plot RUN OTHER --out plots", json_flag=False)
-    parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.add_argument("--out", required=True, metavar="DIR")
-    _card(parser, "internvl2")
-    _data_root(parser, required=False)
-
-    example = "evalkit report RUN --against BASE --out report.html"
-    parser = _command(commands, "report", report_command, example, json_flag=False)
-    parser.add_argument("run", metavar="RUN")
-    parser.add_argument("--against", metavar="BASE", help="another run: flips, its answers, paired differences")
-    parser.add_argument("--out", required=True, metavar="FILE.html")
-    parser.add_argument(
-        "--images", type=_positive, default=400, metavar="N", help="images and videos in the file (default: 400)"
-    )
-    _card(parser, "internvl2")
-    _data_root(parser, required=False)
-
     parser = _command(commands, "compare", compare_command, "evalkit compare RUN BASE")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("base", metavar="BASE")
@@ -463,6 +446,25 @@ def _add_score_commands(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="DIR")
 
 
+def _add_picture_commands(commands: Any) -> None:
+    parser = _command(commands, "plot", plot_command, "evalkit plot RUN OTHER --out plots", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    _card(parser, "internvl2")
+    _data_root(parser, required=False)
+
+    example = "evalkit report RUN --against BASE --out report.html"
+    parser = _command(commands, "report", report_command, example, json_flag=False)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--against", metavar="BASE", help="another run: flips, its answers, paired differences")
+    parser.add_argument("--out", required=True, metavar="FILE.html")
+    parser.add_argument(
+        "--images", type=_positive, default=400, metavar="N", help="images and videos in the file (default: 400)"
+    )
+    _card(parser, "internvl2")
+    _data_root(parser, required=False)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     from evalkit import __version__
@@ -478,6 +480,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reading_commands(commands)
     _add_run(commands)
     _add_score_commands(commands)
+    _add_picture_commands(commands)
     return parser
 
 

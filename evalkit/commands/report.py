@@ -101,7 +101,9 @@ class Album:
         """Return what the page shows of a sample's medium."""
         plain = {"pictures": [], "frames": [], "width": 0, "height": 0, "path": view.media.path}
         layout = self.cuts[view]
-        cut = {"grid": list(layout.grid), "tiles": layout.tiles} if layout else {"grid": None, "tiles": 0}
+        cut: dict[str, Any] = {"grid": None, "tiles": 0, "images": 0}
+        if layout:
+            cut = {"grid": list(layout.grid), "tiles": layout.tiles, "images": layout.images}
         absent = {"why": f"The picture is left out: {self.left_out()}."}
         return plain | cut | self.entries.get(self._key(view), absent)
 

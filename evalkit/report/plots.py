@@ -157,7 +157,7 @@ def score_plot(data: TableData) -> Plot | None:
         for line, place in enumerate(rows):
             _score_line(axes, data, place, -line)
         axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[place].label for place in rows])
-        axes.set_xlim(0, 100)
+        axes.set_xlim(-2, 102)  # markers on the edge stay whole
         axes.set_ylim(0.6 - len(rows), 0.6)
         axes.set_xlabel("percent of the maximum")
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -283,6 +283,8 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
         unit: what x is.
         tasks: series of each task.
     """
+    from matplotlib.ticker import MaxNLocator
+
     # Once, not for each theme.
     groups = {task: [list(binned(one.points)) for one in series] for task, series in tasks.items()}
 
@@ -293,7 +295,8 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
                 ls=LINES[place % len(LINES)], **_style(place),
             )  # fmt: skip
-        axes.set_ylim(0, 100)
+        axes.set_ylim(-4, 104)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     about = f"Mean score with its 95% interval of samples with about the same {unit}, in groups of equal size."
     return _panel_plot(name, title, about, tasks, panel, (unit, "score, %"))
@@ -369,8 +372,8 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = 
             errors = [np.transpose([_errors(pair.x, pair.x_ci)]), np.transpose([_errors(pair.y, pair.y_ci)])]
             style = _style(place) | {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)]}
             axes.errorbar(pair.x, pair.y, xerr=errors[0], yerr=errors[1], ls="", label=pair.task, lw=0.8, **style)
-        axes.set_xlim(0, 100)
-        axes.set_ylim(0, 100)
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
         axes.set_aspect("equal")
         axes.set_xlabel(f"{x_label}, %")
         axes.set_ylabel(f"{y_label}, %")

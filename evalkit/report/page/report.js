@@ -139,7 +139,7 @@
       figure.append(picture(s, medium, 0, () => view(s, medium, 0)));
     }
     const [columns, rows] = medium.grid || [1, 1];
-    const cut = medium.frames.length ? `${medium.frames.length} frames` : `${columns} × ${rows} tiles`;
+    const cut = medium.images > 1 ? `${medium.images} frames` : `${columns} × ${rows} ${columns * rows > 1 ? "tiles" : "tile"}`;
     const thumbnail = medium.tiles > columns * rows ? " and the thumbnail" : "";
     const size = medium.width ? `${medium.width} × ${medium.height} px · ` : "";
     figure.append(el("figcaption", { class: "soft" }, `${size}${medium.grid ? cut + thumbnail + " · " : ""}${medium.path}`));
