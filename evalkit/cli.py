@@ -134,6 +134,18 @@ def run_command(args: argparse.Namespace) -> int:
     return ended.code
 
 
+def status_command(args: argparse.Namespace) -> int:
+    """Say how far a run is, from any terminal: answers per task, ranks that live, what failed."""
+    from evalkit.commands.status import run_status, status_lines
+
+    status = run_status(Path(args.run))
+    if args.json:
+        _emit(status)
+    else:
+        print("\n".join(status_lines(status)))
+    return 0
+
+
 def score_command(args: argparse.Namespace) -> int:
     """Score recorded responses; no torch."""
     from evalkit.commands.rescore import score_foreign, score_run
@@ -161,12 +173,36 @@ def score_command(args: argparse.Namespace) -> int:
 
 def table_command(args: argparse.Namespace) -> int:
     """Print the card's tables, published columns beside ours."""
-    from evalkit.card import load_card
-    from evalkit.commands.results import RunFolder
-    from evalkit.report.table import build, render
+    from evalkit.commands.tables import table_text
 
-    card = load_card(args.card)
-    print(render(build(card, [RunFolder(Path(run), card) for run in args.runs]), args.format), end="")
+    print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact), end="")
+    return 0
+
+
+def report_command(args: argparse.Namespace) -> int:
+    """Write a run as one HTML file: tables, plots and every sample with its picture, boxes, prompt and answer."""
+    from evalkit.commands.report import ReportOptions, write_report
+
+    against = Path(args.against) if args.against else None
+    options = ReportOptions(
+        run=Path(args.run),
+        out=Path(args.out),
+        against=against,
+        card=args.card,
+        data_root=args.data_root,
+        images=args.images,
+    )
+    code = write_report(options)
+    print(f"{args.out}: {options.out.stat().st_size / 2**20:.1f} MiB")
+    return code
+
+
+def plot_command(args: argparse.Namespace) -> int:
+    """Draw the plots of runs as SVG and PNG files."""
+    from evalkit.commands.plots import write_plots
+
+    for path in write_plots([Path(run) for run in args.runs], Path(args.out), args.card, args.data_root):
+        print(path)
     return 0
 
 
@@ -381,6 +417,9 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_score_commands(commands: Any) -> None:
+    parser = _command(commands, "status", status_command, "evalkit status RUN")
+    parser.add_argument("run", metavar="RUN")
+
     parser = _command(commands, "score", score_command, "evalkit score --task docvqa_val --predictions F --data-root D")
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder")
     parser.add_argument("--task", help="score anyone's predictions for this task")
@@ -398,7 +437,11 @@ def _add_score_commands(commands: Any) -> None:
     parser = _command(commands, "table", table_command, "evalkit table RUN --format md", json_flag=False)
     parser.add_argument("runs", nargs="+", metavar="RUN")
     _card(parser, "internvl2")
-    parser.add_argument("--format", choices=("md", "csv", "json"), default="md", help="default: md")
+    parser.add_argument(
+        "--format", choices=("md", "csv", "tex", "html", "json", "model-index", "eval-results"), default="md",
+        help="default: md; model-index and eval-results are Hub metadata of one run",
+    )  # fmt: skip
+    parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
 
     parser = _command(commands, "compare", compare_command, "evalkit compare RUN BASE")
     parser.add_argument("run", metavar="RUN")
@@ -428,6 +471,25 @@ def _add_score_commands(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="DIR")
 
 
+def _add_picture_commands(commands: Any) -> None:
+    parser = _command(commands, "plot", plot_command, "evalkit plot RUN OTHER --out plots", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    _card(parser, "internvl2")
+    _data_root(parser, required=False)
+
+    example = "evalkit report RUN --against BASE --out report.html"
+    parser = _command(commands, "report", report_command, example, json_flag=False)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--against", metavar="BASE", help="another run: flips, its answers, paired differences")
+    parser.add_argument("--out", required=True, metavar="FILE.html")
+    parser.add_argument(
+        "--images", type=_positive, default=400, metavar="N", help="images and videos in the file (default: 400)"
+    )
+    _card(parser, "internvl2")
+    _data_root(parser, required=False)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     from evalkit import __version__
@@ -443,6 +505,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reading_commands(commands)
     _add_run(commands)
     _add_score_commands(commands)
+    _add_picture_commands(commands)
     return parser
 
 

@@ -14,11 +14,9 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_refcoco
 from evalkit.data.readers import read_jsonl
 from evalkit.data.root import DataRoot
-from evalkit.metrics.boxes import iou, mended_box, official_box, parse_box
+from evalkit.metrics.boxes import THRESHOLD, iou, mended_box, official_box, parse_box
 from evalkit.records import Media, Sample, Verdict
 from evalkit.task import Task
-
-IOU = 0.5
 
 
 def load(root: DataRoot, *, file: str) -> list[Sample]:
@@ -37,7 +35,7 @@ def score(sample: Sample, answer: str) -> Verdict:
     """Judge the first box of the answer."""
     parsed = parse_box(answer)
     size = sample.fields["width"], sample.fields["height"]
-    hits = [float(iou(box(parsed, *size), sample.references[0]) >= IOU) for box in (official_box, mended_box)]
+    hits = [float(iou(box(parsed, *size), sample.references[0]) >= THRESHOLD) for box in (official_box, mended_box)]
     return Verdict(hits[0], ", ".join(part.strip() for part in parsed.texts) if parsed else None, hits[1])
 
 

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
@@ -23,6 +27,9 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-shared-data", action="store_true", help="fail instead of skipping where the real data is absent"
+    )
+    parser.addoption(
+        "--require-browser", action="store_true", help="fail instead of skipping where there is no Chromium"
     )
 
 
@@ -66,6 +73,99 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "demo"
     write_all(out, SMALL_DEMO)
     return out
+
+
+HOSTILE_ANSWERS = (
+    "<script>window.ran = 1; document.title = 'owned'</script>",
+    "</script><script>window.ran = 2</script>",
+    "<img src=x onerror='window.ran = 3'>",
+    '<a href="javascript:window.ran = 4">[[1, 2, 3, 4]]</a>',
+    "<!--<script>\u2028 $\\frac{ ]]> \u202e\x07",
+)
+
+
+def recorded_answer(place: int, references: tuple[object, ...], size: tuple[float, float] | None) -> str:
+    """Return a made-up answer: hostile at first, then every third wrong, the others right."""
+    if place < len(HOSTILE_ANSWERS):
+        return HOSTILE_ANSWERS[place]
+    gold = references[0] if references else "A"
+    if isinstance(gold, tuple) and size:
+        shift = (0, 30, 400)[place % 3]  # thousandths: IoU 1, a part of it, none
+        sides = (size[0], size[1], size[0], size[1])
+        box = [
+            round(1000 * edge / side) + shift * (index % 2 == 0)
+            for index, (edge, side) in enumerate(zip(gold, sides, strict=True))
+        ]
+        return f"it[[{', '.join(map(str, box))}]]"
+    if place % 3 == 2:
+        return "Z, nothing of the kind"
+    return f"({gold})" if size is None and len(str(gold)) == 1 else str(gold)
+
+
+def record_run(demo: Path, base: Path, first: int) -> Path:
+    """Return a finished run of all demo tasks; the answer to sample number n is recorded_answer(first + n)."""
+    from evalkit.cli import main
+    from evalkit.data.root import DataRoot
+    from evalkit.registry import load_tasks
+
+    root = DataRoot(demo)
+    for task in load_tasks().values():
+        if len(root.missing(task.files)) < (len(task.files) if task.parts else 1):
+            lines: list[dict[str, object]] = []
+            for place, sample in enumerate(task.load(root), start=first):
+                fields = sample.fields
+                size = (fields["width"], fields["height"]) if "width" in fields else None
+                lines.append({"id": sample.id, "response": recorded_answer(place, sample.references, size)})
+            write_jsonl(base / "answers" / task.name / "predictions.jsonl", lines)
+    out = base / "run"
+    code = main(["run", "--model", f"replay:{base / 'answers'}", "--data-root", str(demo), "--out", str(out)])
+    assert code in (0, 3), "3: the demo has some of MVBench's files only"
+    return out
+
+
+@pytest.fixture(scope="session")
+def gold_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose answers are hostile, right, half right and wrong."""
+    return record_run(demo, tmp_path_factory.mktemp("gold"), 0)
+
+
+@pytest.fixture(scope="session")
+def other_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another run on the same samples: no hostile answers, and other samples wrong."""
+    return record_run(demo, tmp_path_factory.mktemp("other"), 7)
+
+
+@pytest.fixture(scope="session")
+def browser(request: pytest.FixtureRequest) -> Iterator[Chrome]:
+    """Headless Chromium; the tests are skipped where there is none, and fail with --require-browser."""
+    import shutil
+
+    from selenium import webdriver
+
+    chrome = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+    )
+    driver = shutil.which("chromedriver")
+    if not (chrome and driver):
+        message = "no chromium and chromedriver on PATH (Debian: apt-get install chromium chromium-driver)"
+        if request.config.getoption("--require-browser"):
+            pytest.fail(message)
+        pytest.skip(message)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chrome
+    # No sandbox: CI containers run as root; no GPU and one scale: the same pixels everywhere.
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "force-device-scale-factor=1",
+        "window-size=1500,1000",
+    ):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()
 
 
 @pytest.fixture(scope="session")

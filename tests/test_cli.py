@@ -20,6 +20,9 @@ COMMANDS = [
     ["run"],
     ["score"],
     ["table"],
+    ["plot"],
+    ["status"],
+    ["report"],
     ["compare"],
     ["check"],
     ["submit"],
@@ -44,7 +47,7 @@ def test_heavy_packages_stay_out(args: list[str]) -> None:
         "import sys; from evalkit.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'decord', 'datasets', 'pandas'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'decord', 'datasets', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     command = [sys.executable, "-c", code, *args]

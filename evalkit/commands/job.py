@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -294,8 +295,11 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
         options.out / "run.json",
         {
             "model": {
-                key: redact(value) if isinstance(value, str) else value
-                for key, value in {"name": options.model, **described}.items()
+                "tile_size": tile_size_of(options.model, prepared.selection.card),
+                **{
+                    key: redact(value) if isinstance(value, str) else value
+                    for key, value in {"name": options.model, **described}.items()
+                },
             },
             "card": card_reference(options.card),
             "plugins": [str(Path(plugin).resolve()) for plugin in options.plugins],
@@ -349,7 +353,8 @@ def _answer_and_finish(prepared: _Prepared, units: list[Unit], started: float) -
 
     me = f"process {os.getpid()} on {platform.node()}"
     queue = WorkQueue(ranks, len(units), options.lease, name, me, say)
-    progress = Progress(sum(map(len, units)), ranks)
+    totals = {job.task.name: len(job.samples) for job in prepared.jobs}
+    progress = Progress(totals, Counter(task for unit in units for task, _ in unit), ranks, options.out)
     work(units, requests, prepared.model, prepared.decoders, options.out, ranks.rank, queue, progress)
     leader = queue.leads()
     counts = progress.share()

@@ -39,13 +39,13 @@ def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, floa
     root = DataRoot(data_root or record["data_root"])
     settings = record["settings"]["tasks"]
     selection = select(record["card"], list(settings), record["plugins"], root)
-    answered = [_recorded(out, task, root, settings[task.name]["limit"]) for task in selection.tasks]
+    answered = [recorded(out, task, root, settings[task.name]["limit"]) for task in selection.tasks]
     text, scores = write_results(out, selection.card, answered)
     return Report(scores, text, report_gaps(scores, selection.missing, out))
 
 
-def _recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
-    """Return a task of a run folder with its samples and responses."""
+def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
+    """Return a task of a run folder with its samples (the first ``limit``) and the responses to them."""
     shards, finished = out / task.name / "shards", out / task.name / "predictions.jsonl"
     # The shards are the raw record; predictions.jsonl may be all that a user kept.
     responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
@@ -75,7 +75,7 @@ def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
     (task,) = select(record["card"], [name], record["plugins"], root).tasks
     if task.submit is None:
         raise InputError(f"task {name!r} has no submission format: its labels are local, use evalkit score")
-    _, samples, responses = _recorded(out, task, root, None)
+    _, samples, responses = recorded(out, task, root, None)
     absent = [item.id for item in samples if item.id not in responses or responses[item.id].outcome.failed]
     if absent:
         raise IncompleteError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -14,8 +15,10 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, Score
-from evalkit.report.compare import Comparison, compare
-from evalkit.report.table import RowResult, build, render
+from evalkit.report.compare import Comparison, compare, difference_p_value
+from evalkit.report.render import render
+from evalkit.report.table import RowResult, RunResult, build
+from evalkit.run.settings import differences
 from evalkit.run.store import write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
 from evalkit.task import Task
@@ -124,6 +127,9 @@ class RunFolder:
             raise InputError(f"{out / 'scores.json'}: not written by evalkit")
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
+        self._card = card
+        self._recipes = {name: one.get("recipe") for name, one in record.get("settings", {}).get("tasks", {}).items()}
+        self._lines: dict[str, list[Score]] = {}
         self._audit: dict[str, Any] = record.get("audit", {})
         self.label = f"{Path(str(model.get('name', out.name))).name} ({out.name})"
         self.notes = tuple(_notes(model, card))
@@ -156,7 +162,16 @@ class RunFolder:
             failed=sum(
                 count for summary in summaries for kind, count in summary["outcomes"].items() if Outcome(kind).failed
             ),
+            settings=tuple(text for name in tasks for text in self._other_settings(name)),
         )
+
+    def _other_settings(self, task: str) -> list[str]:
+        """Return in what the recipe that a task was asked with differs from the card's."""
+        official = self._card.recipe(task) if self._card else None
+        used = self._recipes.get(task)
+        if official is None or not used:
+            return []
+        return [f"{task}: not the card's {line}" for line in differences(asdict(official), used)]
 
     def _interval(self, tasks: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
         if any(summary["score"] is None for summary in summaries):
@@ -173,12 +188,21 @@ class RunFolder:
         """Names of the tasks with scores."""
         return list(self._scores)
 
+    def summary(self, task: str) -> dict[str, Any]:
+        """Return a task's entry of scores.json."""
+        return dict(self._scores[task])
+
     def lines(self, task: str) -> list[Score]:
         """Return the score of each sample of a task.
 
         Raises:
             InputError: the file is absent or damaged.
         """
+        if task not in self._lines:
+            self._lines[task] = self._read_lines(task)
+        return self._lines[task]
+
+    def _read_lines(self, task: str) -> list[Score]:
         path = self._out / task / "scores.jsonl"
         try:
             lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
@@ -186,6 +210,27 @@ class RunFolder:
             return [Score(**record | {"outcome": Outcome(record["outcome"])}) for record in records]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
+
+
+def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:
+    """Return several run folders; labels that would be the same are numbered."""
+    folders = [RunFolder(run, card) for run in runs]
+    labels = [folder.label for folder in folders]
+    for place, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+        if labels.count(label) > 1:
+            folder.label = f"{label} #{labels[: place + 1].count(label)}"
+    return folders
+
+
+def paired_test(run: RunResult, base: RunResult, tasks: Sequence[str]) -> float | None:
+    """Return the two-sided p-value of two runs scoring differently in a row; None where they cannot be paired."""
+    if not (isinstance(run, RunFolder) and isinstance(base, RunFolder)):
+        return None
+    if not all(name in folder.tasks for name in tasks for folder in (run, base)):
+        return None
+    if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
+        return None  # a server gives no score of a single sample
+    return difference_p_value([run.lines(name) for name in tasks], [base.lines(name) for name in tasks])
 
 
 class ComparedFolders(NamedTuple):

@@ -89,6 +89,16 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
     Raises:
         MediaError: whatever keeps the pixels from being read; its reason is one line.
     """
+    with guarded(view.media):
+        return [_tiles(image, view) for image in images(view, root)]
+
+
+def images(view: View, root: DataRoot) -> Iterator[Image.Image]:
+    """Yield a view's RGB images before they are cut into tiles: one image, or the frames of a video.
+
+    Raises:
+        MediaError: whatever keeps the pixels from being read; its reason is one line.
+    """
     media = view.media
     with guarded(media):
         path = _place(media, root)
@@ -98,9 +108,10 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
         _refuse_devices(media, path)
         if media.kind in ("video", "frames", "gif"):
             frames = choose_frames(probe_video(path, media), media, view.frames, view.frame_rule)
-            return [_tiles(image, view) for image in read_frames(path, media, frames)]
+            yield from read_frames(path, media, frames)
+            return
         with _open(media, path) as image:
-            return [_tiles(image.convert("RGB"), view)]
+            yield image.convert("RGB")
 
 
 def canonical(view: View, root: DataRoot) -> View:
@@ -137,6 +148,20 @@ def _probe_frames(view: View, path: Path) -> Layout:
     image = next(read_frames(path, view.media, frames[:1]))
     grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
     return Layout(grid, tile_count(grid, view.thumbnail), frames, len(frames))
+
+
+def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
+    """Return index and second of each frame of a video that a view shows; the second is None without a frame rate.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    media = view.media
+    with guarded(media):
+        path = _place(media, root)
+    info = probe_video(path, media)
+    frames = choose_frames(info, media, view.frames, view.frame_rule)
+    return [(index, (index - info.first) / info.fps if info.fps > 0 else None) for index in frames]
 
 
 def _place(media: Media, root: DataRoot) -> Path:

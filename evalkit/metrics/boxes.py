@@ -8,6 +8,9 @@ import numpy as np
 
 Box = tuple[float, float, float, float]
 
+# From this IoU on a box counts as found (Precision@1).
+THRESHOLD = 0.5
+
 
 class ParsedBox(NamedTuple):
     """Four numbers of an answer and the texts they came from."""

@@ -144,6 +144,30 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
     )
 
 
+def difference_p_value(run: Sequence[Sequence[Score]], base: Sequence[Sequence[Score]]) -> float | None:
+    """Return the two-sided p-value of a difference between the mean scores of several tasks.
+
+    Args:
+        run: score lines of each task.
+        base: those of the other run, in the same order of tasks.
+
+    Returns:
+        Twice the smaller one-sided sign-flip p-value (statistics.drop_p_value), media groups being flipped whole; None
+        where the runs have other samples.
+    """
+    if [[line.id for line in lines] for lines in run] != [[line.id for line in lines] for lines in base]:
+        return None
+    largest = max(len(lines) for lines in run)
+    paired = [
+        # Each task counts the same; the factor 1 of a single task keeps the exact test of 0/1 metrics.
+        (cluster, (mine - other) * largest / len(ours))
+        for ours, theirs in zip(run, base, strict=True)
+        for (cluster, mine), (_, other) in zip(observations(ours), observations(theirs), strict=True)
+    ]
+    rise = drop_p_value([(cluster, -value) for cluster, value in paired])
+    return min(1.0, 2 * min(drop_p_value(paired), rise))
+
+
 def lost(run: Score, base: Score) -> bool:
     """Return whether the run has no answer where the base has one."""
     return run.outcome.failed and not base.outcome.failed
@@ -154,19 +178,22 @@ def regressions(comparison: Comparison, alpha: float, max_drop: float) -> list[T
     return [item for item in comparison.tasks if item.p_adjusted <= alpha and -item.difference > max_drop]
 
 
-def comparison_lines(comparison: Comparison, shown: int = 5) -> list[str]:
-    """Return the comparison for reading, as Markdown."""
-    lines = [
-        "| task | run | base | difference | 95% | p of a drop | Holm | detectable drop | n |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
-    ]
+def comparison_rows(comparison: Comparison) -> list[list[str]]:
+    """Return head and a row per task."""
+    rows = [["task", "run", "base", "difference", "95%", "p of a drop", "Holm", "detectable drop", "n"]]
     for item in comparison.tasks:
         ci = "-" if item.ci95 is None else "[{:+.2f}, {:+.2f}]".format(*item.ci95)
         least = "-" if item.detectable is None else f"{item.detectable:.2f}"
-        lines.append(
-            f"| {item.task} | {item.run:.2f} | {item.base:.2f} | {item.difference:+.2f} | {ci} | {item.p_drop:.4f} "
-            f"| {item.p_adjusted:.4f} | {least} | {item.n} |"
-        )
+        numbers = [f"{item.run:.2f}", f"{item.base:.2f}", f"{item.difference:+.2f}", ci]
+        rows.append([item.task, *numbers, f"{item.p_drop:.4f}", f"{item.p_adjusted:.4f}", least, str(item.n)])
+    return rows
+
+
+def comparison_lines(comparison: Comparison, shown: int = 5) -> list[str]:
+    """Return the comparison for reading, as Markdown."""
+    head, *rows = comparison_rows(comparison)
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     lines.append("")
     for item in comparison.tasks:
         for what, ids in (

@@ -50,7 +50,7 @@ def work(
         out: the run folder; answers go to ``<task>/shards/rank<rank>.jsonl``.
         rank: this rank.
         queue: hands out the units.
-        progress: told of every answer.
+        progress: told of every media group and answer.
 
     Raises:
         InputError: an answer cannot be written.
@@ -60,14 +60,16 @@ def work(
         for unit in _loaded(units, requests, model.needs_media, decoders, out, queue, progress):
             if not queue.owns(unit.number):
                 continue
-            for request, response in _answers(model, unit.requests, unit.media.result()):
+            media = unit.media.result()
+            progress.begin(unit.requests, 0 if isinstance(media, MediaError) else sum(map(len, media)))
+            for request, response in _answers(model, unit.requests, media):
                 if not queue.owns(unit.number):
                     break  # this rank stood still for so long that another has the unit now
                 if request.task not in writers:
                     path = out / request.task / "shards" / f"rank{rank}.jsonl"
                     writers[request.task] = stack.enter_context(ShardWriter(path))
                 writers[request.task].append(response)
-                progress.add(response)
+                progress.add(request.task, response)
             progress.share()  # before the unit counts as done: the totals are whole when the last one is
             queue.finish(unit.number)
 

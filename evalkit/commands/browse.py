@@ -1,0 +1,161 @@
+"""A run folder with its data: every sample with what was asked, answered and scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evalkit.card import Card
+from evalkit.commands.job import select
+from evalkit.commands.rescore import recorded
+from evalkit.commands.results import RunFolder, read_run
+from evalkit.data.root import DataRoot
+from evalkit.errors import InputError
+from evalkit.media.load import Layout
+from evalkit.metrics.boxes import Box, iou, official_box, parse_box
+from evalkit.records import Recipe, Request, Response, Sample, Score, View
+from evalkit.requests import build_requests, recipe_for
+from evalkit.run.plan import Job, layouts
+from evalkit.run.settings import task_settings
+from evalkit.task import Task
+
+Cuts = Mapping[View, Layout | None]
+
+
+class Boxes(NamedTuple):
+    """Boxes of a grounding answer in pixels, (x1, y1, x2, y2).
+
+    Attributes:
+        reference: the gold box.
+        predicted: the box as the official scorer reads it; None where the answer holds none.
+        iou: of the two; 0 without a predicted one.
+    """
+
+    reference: Box
+    predicted: Box | None
+    iou: float
+
+
+class Item(NamedTuple):
+    """One sample of a run."""
+
+    sample: Sample
+    request: Request
+    response: Response
+    score: Score
+
+    @property
+    def boxes(self) -> Boxes | None:
+        """Its boxes; None unless the gold answer is one."""
+        fields, gold = self.sample.fields, next(iter(self.sample.references), None)
+        if not (isinstance(gold, tuple) and len(gold) == 4 and "width" in fields and "height" in fields):
+            return None
+        parsed = None if self.response.outcome.failed else parse_box(self.response.response)
+        if parsed is None:
+            return Boxes(gold, None, 0.0)
+        box = official_box(parsed, fields["width"], fields["height"])
+        overlap = iou(box, gold)
+        return Boxes(gold, box if all(map(math.isfinite, box)) else None, overlap if math.isfinite(overlap) else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One task of a run.
+
+    Attributes:
+        task: the task.
+        summary: its entry of scores.json.
+        items: its samples, in order.
+        other_data: whether the data lead to other requests than those the run was asked with.
+    """
+
+    task: Task
+    summary: Mapping[str, Any]
+    items: list[Item]
+    other_data: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run folder with its data.
+
+    Attributes:
+        folder: the run.
+        record: its run.json.
+        root: where the data is.
+        tasks: its tasks whose data is there.
+        missing: data files that are not there.
+    """
+
+    folder: RunFolder
+    record: Mapping[str, Any]
+    root: DataRoot
+    tasks: list[TaskView]
+    missing: list[str]
+
+
+def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -> RunView:
+    """Read a run folder and the data it is about.
+
+    Args:
+        run: the run folder.
+        folder: its scores.
+        card: the card whose tables it is shown in.
+        data_root: where the data is now; None takes the run's.
+
+    Raises:
+        InputError: it holds no run, or its scores are of other samples than the data's.
+        IncompleteError: no data of any of its tasks.
+    """
+    record = read_run(run)
+    root = DataRoot(data_root or record["data_root"])
+    selection = select(record["card"], folder.tasks, record["plugins"], root)
+    tile_size = int(record["model"].get("tile_size", selection.card.tile_size))
+    tasks = []
+    for task in selection.tasks:
+        settings = record["settings"]["tasks"].get(task.name, {})
+        recipe = _recipe(task, settings, selection.card)
+        _, samples, responses = recorded(run, task, root, settings.get("limit"))
+        requests = build_requests(task, samples, recipe, root, tile_size)
+        asked = settings.get("requests_sha256")
+        now = task_settings(Job(task, recipe, samples, requests), root, None)["requests_sha256"]
+        items = list(_items(run, task.name, samples, requests, responses, folder.lines(task.name)))
+        tasks.append(TaskView(task, folder.summary(task.name), items, asked is not None and asked != now))
+    return RunView(folder, record, root, tasks, selection.missing)
+
+
+def layouts_of(view: RunView) -> Cuts:
+    """Return how each view of a run is cut; None where its media is absent or cannot be read."""
+    return layouts((one for task in view.tasks for item in task.items for one in item.request.views), view.root)
+
+
+def tiles_of(item: Item, cuts: Cuts) -> int | None:
+    """Return the number of tiles of a sample; None where its media cannot be read."""
+    found = [layout for one in item.request.views if (layout := cuts[one])]
+    if len(found) != len(item.request.views):
+        return None
+    return sum(layout.tiles * layout.images for layout in found)
+
+
+def _recipe(task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
+    """Return how a task was asked; the card's recipe for foreign answers, of which nobody wrote it down."""
+    if "recipe" in settings:
+        return Recipe(**settings["recipe"])
+    return recipe_for(task, card.recipe(task.name), card.name)
+
+
+def _items(
+    run: Path,
+    task: str,
+    samples: Sequence[Sample],
+    requests: Sequence[Request],
+    responses: Mapping[str, Response],
+    scores: Sequence[Score],
+) -> Iterator[Item]:
+    if [sample.id for sample in samples] != [score.id for score in scores]:
+        raise InputError(f"{run}: {task}/scores.jsonl is about other samples than the data; run evalkit score {run}")
+    for sample, request, score in zip(samples, requests, scores, strict=True):
+        yield Item(sample, request, responses.get(sample.id, Response(sample.id, "", score.outcome)), score)

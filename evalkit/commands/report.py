@@ -1,0 +1,267 @@
+"""``report``: a run folder, its data and its pictures as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from evalkit import __version__
+from evalkit.card import Card, load_card
+from evalkit.commands.browse import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
+from evalkit.commands.job import report_gaps
+from evalkit.commands.plots import sample_plots, score_plots
+from evalkit.commands.results import RunFolder, compare_folders, open_runs, paired_test
+from evalkit.errors import MediaError
+from evalkit.media.load import canonical
+from evalkit.media.preview import pictures
+from evalkit.metrics.boxes import THRESHOLD, Box
+from evalkit.records import Response, Score, View
+from evalkit.report.compare import comparison_rows
+from evalkit.report.grid import document
+from evalkit.report.html import Section, list_html, page, plots_html, table_html
+from evalkit.report.render import html_table
+from evalkit.report.table import build
+from evalkit.run.store import read_predictions, write_atomically
+
+IMAGE_SIDE = 1024
+FRAME_SIDE = 320
+
+Other = Mapping[str, tuple[Response, Score]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """The options of ``evalkit report``, as given.
+
+    Attributes:
+        run: the run folder.
+        out: the HTML file.
+        against: another run, for flips.
+        card: the card.
+        data_root: where the data is now; None takes the run's.
+        images: most images and videos whose pictures go into the file.
+    """
+
+    run: Path
+    out: Path
+    against: Path | None
+    card: str
+    data_root: str | None
+    images: int
+
+
+@dataclass(slots=True)
+class Album:
+    """Pictures of distinct media, as many as fit.
+
+    Attributes:
+        view: the run.
+        cuts: how each view is cut.
+        room: media that may still be added.
+        jpegs: all pictures; an entry refers to them by number.
+        thumbnails: of the first picture of each medium, by its number.
+        entries: what the page needs to know of each medium.
+        wanted: all distinct media that were offered.
+    """
+
+    view: RunView
+    cuts: Cuts
+    room: int
+    jpegs: list[bytes] = field(default_factory=list)
+    thumbnails: dict[int, bytes] = field(default_factory=dict)
+    entries: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    wanted: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def offer(self, view: View) -> None:
+        """Keep a medium's pictures, if there is room."""
+        key = self._key(view)
+        self.wanted.add(key)
+        if key in self.entries or not self.room:
+            return
+        try:
+            found = pictures(view, self.view.root, IMAGE_SIDE, FRAME_SIDE)
+        except MediaError as error:
+            self.entries[key] = {"why": f"cannot be read: {error.reason}"}
+            return
+        self.room -= 1
+        first = len(self.jpegs)
+        self.jpegs += [picture.jpeg for picture in found]
+        self.thumbnails[first] = found[0].thumbnail
+        self.entries[key] = {
+            "pictures": list(range(first, len(self.jpegs))),
+            "frames": [[picture.frame, picture.seconds] for picture in found if picture.frame is not None],
+            "width": found[0].width,
+            "height": found[0].height,
+        }
+
+    def entry(self, view: View) -> dict[str, Any]:
+        """Return what the page shows of a sample's medium."""
+        plain = {"pictures": [], "frames": [], "width": 0, "height": 0, "path": view.media.path}
+        layout = self.cuts[view]
+        cut: dict[str, Any] = {"grid": None, "tiles": 0, "images": 0}
+        if layout:
+            cut = {"grid": list(layout.grid), "tiles": layout.tiles, "images": layout.images}
+        absent = {"why": f"The picture is left out: {self.left_out()}."}
+        return plain | cut | self.entries.get(self._key(view), absent)
+
+    def left_out(self) -> str:
+        """Return how many media are held, in words."""
+        held = sum("pictures" in entry for entry in self.entries.values())
+        return f"this file holds the pictures of {held} of {len(self.wanted)} images and videos (--images)"
+
+    def files(self) -> dict[str, bytes]:
+        """Return all JPEGs by the ids of their elements."""
+        large = {f"p{number}": data for number, data in enumerate(self.jpegs)}
+        return large | {f"t{number}": data for number, data in self.thumbnails.items()}
+
+    def _key(self, view: View) -> tuple[Any, ...]:
+        """Return what two views must share to show the same pictures, however they are tiled."""
+        media = canonical(view, self.view.root).media
+        return media.path, media.kind, media.start, media.end, view.frames, view.frame_rule
+
+
+def write_report(options: ReportOptions) -> int:
+    """Write the report.
+
+    Returns:
+        0, or 3 where data files of the run's tasks are missing or samples have no answer.
+
+    Raises:
+        InputError: a folder holds no run.
+        IncompleteError: no data of the run is there.
+    """
+    card = load_card(options.card)
+    paths = [options.run] + ([options.against] if options.against else [])
+    folders = open_runs(paths, card)
+    view = open_view(options.run, folders[0], card, options.data_root)
+    others = {task.task.name: _other(options.against, folders[1:], task.task.name) for task in view.tasks}
+    cuts = layouts_of(view)
+    album = Album(view, cuts, options.images)
+    for item in _worth_seeing(view, others):
+        for one in item.request.views:
+            album.offer(one)
+    content = {
+        "run": folders[0].label,
+        "base": folders[1].label if options.against else None,
+        "iou": THRESHOLD,
+        "tasks": [_task(task, album, others[task.task.name]) for task in view.tasks],
+    }
+    text = page(
+        f"evalkit report: {folders[0].label}",
+        f"against {folders[1].label}" if options.against else "",
+        [*folders[0].notes, *_warnings(view, album)],
+        _sections(options, card, folders, view, cuts),
+        content,
+        album.files(),
+    )
+    write_atomically(options.out, text)
+    return report_gaps({task.task.name: dict(task.summary) for task in view.tasks}, view.missing, options.run)
+
+
+def _other(against: Path | None, folders: Sequence[RunFolder], task: str) -> Other:
+    """Return response and score of each sample of the other run; empty where it has not run the task."""
+    if against is None or task not in folders[0].tasks:
+        return {}
+    responses = read_predictions(against / task / "predictions.jsonl")
+    return {line.id: (responses[line.id], line) for line in folders[0].lines(task) if line.id in responses}
+
+
+def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
+    """Yield all samples, of each task in turn, flipped ones first and wrong ones next: their pictures are kept."""
+
+    def dull(item: Item) -> tuple[bool, float]:
+        other = others[item.request.task].get(item.sample.id)
+        return other is None or other[1].value == item.score.value, item.score.value or 0.0
+
+    queues = [sorted(task.items, key=dull) for task in view.tasks]
+    return (item for item in chain.from_iterable(zip_longest(*queues)) if item is not None)
+
+
+def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
+    kept = ("metric", "score", "ci95", "n", "expected_n", "fixed_score", "outcomes", "subsets")
+    samples = [_sample(item, album, other.get(item.sample.id)) for item in task.items]
+    bare = sum(any(not medium["pictures"] for medium in sample["media"]) for sample in samples)
+    note = f"{bare} of {len(samples)} samples are shown without their picture: {album.left_out()}." if bare else ""
+    return {"name": task.task.name, "note": note, "samples": samples} | {key: task.summary[key] for key in kept}
+
+
+def _sample(item: Item, album: Album, other: tuple[Response, Score] | None) -> dict[str, Any]:
+    response, score, boxes = item.response, item.score, item.boxes
+    return {
+        "id": item.sample.id,
+        "question": " ".join(item.sample.question.split())[:120],
+        "prompt": item.request.prompt,
+        "response": response.response,
+        "answer": score.answer,
+        "references": [_reference(gold) for gold in item.sample.references],
+        "outcome": score.outcome.value,
+        "reason": score.reason,
+        "value": score.value,
+        "fixed": score.fixed,
+        "subset": score.subset,
+        "unit": score.unit,
+        "group": score.group,
+        "tokens": [response.prompt_tokens, response.output_tokens],
+        "tiles": tiles_of(item, album.cuts) or 0,
+        "media": [album.entry(one) for one in item.request.views],
+        "boxes": boxes and {"reference": boxes.reference, "predicted": boxes.predicted, "iou": boxes.iou},
+        "base": other and {"response": other[0].response, "value": other[1].value},
+    }
+
+
+def _reference(gold: str | Box) -> str:
+    return gold if isinstance(gold, str) else "[" + ", ".join(f"{edge:g}" for edge in gold) + "] px"
+
+
+def _warnings(view: RunView, album: Album) -> Iterator[str]:
+    if len(album.wanted) > sum("pictures" in entry for entry in album.entries.values()):
+        yield album.left_out()
+    for task in view.tasks:
+        if task.other_data:
+            yield f"{task.task.name}: the data now lead to other prompts or pictures than those the run was asked with"
+    if view.missing:
+        yield f"data files are missing: {', '.join(view.missing)}"
+
+
+def _scores(folder: RunFolder) -> tuple[list[str], list[list[str]]]:
+    """Return head and a line per task."""
+    rows = []
+    for name in folder.tasks:
+        summary = folder.summary(name)
+        fixed, ci95 = summary["fixed_score"], summary["ci95"]
+        outcomes = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
+        rows.append(
+            [
+                name,
+                summary["metric"],
+                "no local labels" if summary["score"] is None else f"{summary['score']:.2f}",
+                "-" if ci95 is None else f"[{ci95[0]:.2f}, {ci95[1]:.2f}]",
+                "-" if fixed is None else f"{fixed:.2f}",
+                f"{summary['n']} of {summary['expected_n']}",
+                outcomes,
+            ]
+        )
+    return ["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows
+
+
+def _sections(
+    options: ReportOptions, card: Card, folders: Sequence[RunFolder], view: RunView, cuts: Cuts
+) -> list[Section]:
+    sections = [Section("Scores", table_html(*_scores(folders[0])))]
+    tables = document(build(card, folders, paired_test))
+    grids = "\n".join(f'<div class="wide">{html_table(grid)}</div>' for grid in tables.grids)
+    sections.append(Section(tables.title, list_html([tables.legend]) + grids))
+    if options.against:
+        found = compare_folders(options.run, options.against, alpha=0.05)
+        head, *rows = comparison_rows(found.comparison)
+        settings = [f"setting {line}" for line in found.comparison.settings] or ["settings: the same"]
+        sections.append(Section(f"Against {folders[1].label}", table_html(head, rows) + list_html(settings)))
+    plots = [*score_plots(folders, card), *sample_plots([view], [cuts])]
+    launches = [
+        f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record["launches"]
+    ]
+    made = [f"evalkit {__version__}", f"fingerprint {view.record['fingerprint']}", *launches]
+    return [*sections, Section("Plots", plots_html(plots)), Section("How it was made", list_html(made))]

@@ -1,0 +1,216 @@
+"""The card's tables as rows of texts: what Markdown, TeX and HTML print alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from evalkit.card import Row
+from evalkit.report.table import Cell, TableData, published_value
+
+DAGGER = "†"
+
+
+class Text(NamedTuple):
+    """One printed cell.
+
+    Attributes:
+        text: what it says.
+        bold: whether it is the best of its row.
+        marks: dagger of a significant difference, then the numbers of footnotes.
+    """
+
+    text: str
+    bold: bool = False
+    marks: tuple[str, ...] = ()
+
+
+class Grid(NamedTuple):
+    """One printed table.
+
+    Attributes:
+        id: the table's id in the card.
+        title: its heading.
+        spans: (label, columns) of the heads above the head; empty where there are none.
+        head: head of each column.
+        rows: the cells.
+        source: where the published numbers are from.
+        footnotes: what a reader must know beside the numbers.
+    """
+
+    id: str
+    title: str
+    spans: list[tuple[str, int]]
+    head: list[str]
+    rows: list[list[Text]]
+    source: str
+    footnotes: list[str]
+
+
+class Document(NamedTuple):
+    """All tables of a card.
+
+    Attributes:
+        title: the card's.
+        notes: (run, what must be said of it).
+        legend: how to read the columns.
+        grids: the tables.
+    """
+
+    title: str
+    notes: list[tuple[str, str]]
+    legend: str
+    grids: list[Grid]
+
+
+def document(tables: Sequence[TableData], compact: bool = False) -> Document:
+    """Return tables as texts.
+
+    Args:
+        tables: from ``build``.
+        compact: the card's own model and the runs only, one column each, and only rows that a run has scores of.
+    """
+    card = tables[0].card
+    legend = f"Differences are to the published {card.model}. n: samples of the run / official number."
+    if compact:
+        legend = f"{card.model}: as published, not measured here. ±: half the width of the 95% interval."
+    if any(cell.best for data in tables for _, _, cells in data.runs for cell in cells):
+        legend += f" Bold: best run of the row. {DAGGER}: differs significantly from it"
+        legend += " (paired, two-sided, Holm-corrected, alpha 0.05)."
+    notes = [(label, note) for label, notes, _ in tables[0].runs for note in notes]
+    return Document(card.title, notes, legend, [grid for data in tables if (grid := _grid(data, compact)).rows])
+
+
+def _grid(data: TableData, compact: bool) -> Grid:
+    numbers = _numbered(data)
+    if compact:
+        head, rows = _compact(data, numbers)
+        spans: list[tuple[str, int]] = []
+    elif data.table.models_as_rows:
+        head, rows, spans = *_models_down(data, numbers), []
+    else:
+        head, rows = _benchmarks_down(data, numbers)
+        spans = [("", 1), ("published", len(data.table.models))] + [(label, 5) for label, _, _ in data.runs]
+    places = "Rows" if data.table.models_as_rows and not compact else "Columns"
+    source = f"{places} named after models are as published, not measured here; source: {data.card.source}."
+    notes = [f"[{number}] {text}" for text, number in numbers.items()]
+    return Grid(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
+
+
+def _numbered(data: TableData) -> dict[str, int]:
+    """Return the settings that differ from the recipe, numbered in the order of the cells."""
+    texts = [
+        f"{label}, {text}"
+        for label, _, cells in data.runs
+        for cell in cells
+        for text in (cell.result.settings if cell.result else ())
+    ]
+    return {text: number for number, text in enumerate(dict.fromkeys(texts), start=1)}
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Return a number with the row's digits; "-" for None."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def _published(row: Row, model: str) -> Text:
+    return Text(number(row.published.get(model), row.decimals))
+
+
+def _score(row: Row, cell: Cell, label: str, numbers: dict[str, int], text: str | None = None) -> Text:
+    """Return the score of a cell with its marks."""
+    result = cell.result
+    shown = text if text is not None else number(result.score if result else None, row.decimals)
+    marks = (DAGGER,) if cell.significant else ()
+    notes = result.settings if result else ()
+    return Text(shown, cell.best, (*marks, *(str(numbers[f"{label}, {note}"]) for note in notes)))
+
+
+def _details(row: Row, cell: Cell) -> list[Text]:
+    """Return interval, difference and n of a cell."""
+    result = cell.result
+    if result is None:
+        return [Text("-")] * 3
+    interval = "-"
+    if result.ci95 is not None:
+        interval = f"[{number(result.ci95[0], row.decimals)}, {number(result.ci95[1], row.decimals)}]"
+    difference = "-" if cell.difference is None else f"{cell.difference:+.{row.decimals}f}"
+    return [Text(interval), Text(difference), Text(f"{result.n}/{result.expected_n}")]
+
+
+def _benchmarks_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
+    table = data.table
+    head = ["benchmark", *(model.name for model in table.models)]
+    for _ in data.runs:
+        head += ["score", "95%", "difference", "n", "verdict"]
+    rows = []
+    for place, row in enumerate(table.rows):
+        line = [Text(row.label), *(_published(row, model.name) for model in table.models)]
+        for label, _, cells in data.runs:
+            cell = cells[place]
+            line += [_score(row, cell, label, numbers), *_details(row, cell), Text(cell.verdict)]
+        rows.append(line)
+    return head, rows
+
+
+def _models_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
+    table = data.table
+    rows = [[Text(model.name), *(_published(row, model.name) for row in table.rows)] for model in table.models]
+    for label, _, cells in data.runs:
+        pairs = list(zip(table.rows, cells, strict=True))
+        rows.append([Text(label), *(_score(row, cell, label, numbers) for row, cell in pairs)])
+        details = [_details(row, cell) for row, cell in pairs]
+        for kind, name in enumerate(("95%", "difference", "n")):
+            rows.append([Text(f"- {name}"), *(texts[kind] for texts in details)])
+        rows.append([Text("- verdict"), *(Text(cell.verdict) for _, cell in pairs)])
+    return ["model", *(row.label for row in table.rows)], rows
+
+
+def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
+    """Return the rows that a run has; one column for the card's own model and each run, whatever the card prints."""
+    card, runs = data.card, data.runs
+    kept = [
+        place
+        for place in range(len(data.table.rows))
+        if any((result := cells[place].result) is not None and result.score is not None for _, _, cells in runs)
+    ]
+    rows = [data.table.rows[place] for place in kept]
+    columns: list[list[Text]] = [[Text(number(published_value(row, card), row.decimals)) for row in rows]]
+    for label, _, cells in runs:
+        shown = [(row, cells[place]) for place, row in zip(kept, rows, strict=True)]
+        columns.append([_score(row, cell, label, numbers, _short(row, cell)) for row, cell in shown])
+    if len(runs) == 1:
+        columns.append([Text(runs[0][2][place].verdict) for place in kept])
+    heads = [card.model, *(label for label, _, _ in runs), *(["verdict"] if len(runs) == 1 else [])]
+    lines = [[Text(row.label), *(column[place] for column in columns)] for place, row in enumerate(rows)]
+    return ["benchmark", *heads], lines
+
+
+def _short(row: Row, cell: Cell) -> str:
+    """Return ``70.5 ± 1.2``, and n where it is not the official one."""
+    result = cell.result
+    if result is None or result.score is None:
+        return "-"
+    text = number(result.score, row.decimals)
+    if result.ci95 is not None:
+        text += f" ± {number((result.ci95[1] - result.ci95[0]) / 2, row.decimals)}"
+    return text if result.n == result.expected_n else f"{text} (n {result.n} of {result.expected_n})"
+
+
+def _footnotes(data: TableData, compact: bool) -> list[str]:
+    """Return what a reader must know beside the numbers: of the rows, and of what each run made of them."""
+    lines: list[str] = []
+    if not compact:
+        lines = [f"{row.label}: {row.note}." for row in data.table.rows if row.note]
+        details = {flag.id: flag.detail for flag in data.card.flags}
+        lines += [f"{row.label}: {details[flag]}" for row in data.table.rows for flag in row.flags]
+    for label, _, cells in data.runs:
+        for row, cell in zip(data.table.rows, cells, strict=True):
+            result = cell.result
+            if result is None:
+                continue
+            if result.fixed is not None and result.score is not None and abs(result.fixed - result.score) > 1e-9:
+                lines.append(f"{label}, {row.label}: {number(result.fixed, row.decimals)} with the fixed scorer.")
+            if len(row.tasks) == 1 or not data.table.models_as_rows:
+                lines += [f"{label}: {note}." for note in result.notes]
+    return list(dict.fromkeys(lines))

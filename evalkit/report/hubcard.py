@@ -1,0 +1,130 @@
+"""Scores as metadata of the Hugging Face Hub: a README's ``model-index`` and the files in ``.eval_results/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from evalkit.errors import EvalkitError, IncompleteError, InputError
+from evalkit.report.table import RowResult
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+TASK_TYPE = "image-text-to-text"
+
+
+class Measurement(NamedTuple):
+    """One score of one model.
+
+    Attributes:
+        name: the task, or the card row that is a mean of several tasks.
+        label: the benchmark as the card prints it.
+        metric: what the number is.
+        result: the score; never None.
+        repo: dataset on the Hub with the same samples; None where there is none.
+        config: its configuration.
+        split: its split.
+    """
+
+    name: str
+    label: str
+    metric: str
+    result: RowResult
+    repo: str | None = None
+    config: str | None = None
+    split: str | None = None
+
+
+def _metric_name(found: Measurement) -> str:
+    """Return what the Hub prints beside the number: it must not pass for the benchmark's if samples are lacking."""
+    result = found.result
+    n = f"n {result.n}" if result.n == result.expected_n else f"partial: n {result.n} of {result.expected_n}"
+    return f"{found.metric} ({found.name}, {n})"
+
+
+def _entry(found: Measurement) -> EvalResult:
+    from huggingface_hub import EvalResult
+
+    result = found.result
+    args: dict[str, Any] = {"n": result.n, "expected_n": result.expected_n}
+    if result.ci95 is not None:
+        args["ci95"] = [round(edge, 4) for edge in result.ci95]
+    return EvalResult(
+        task_type=TASK_TYPE,
+        dataset_type=found.repo or found.name,
+        dataset_name=found.label,
+        dataset_config=found.config,
+        dataset_split=found.split,
+        metric_type=found.metric if found.repo else found.metric.split(" ")[0].strip(","),
+        metric_name=_metric_name(found),
+        metric_value=round(result.score or 0.0, 4),
+        metric_args=args,
+    )
+
+
+def model_index_yaml(model: str, measured: Sequence[Measurement], notes: Sequence[str], source: str) -> str:
+    """Return the YAML that goes between the ``---`` lines of a model's README.
+
+    Args:
+        model: the model's name.
+        measured: its scores.
+        notes: what must be said of them all, the gravest first: it stands beside the model's name, all are comments.
+        source: the program that measured.
+
+    Raises:
+        EvalkitError: huggingface_hub reads something else out of the YAML than was put in.
+    """
+    from huggingface_hub import ModelCardData
+
+    entries = [_entry(found) for found in measured]
+    name = f"{model} ({notes[0]})" if notes else model
+    data = ModelCardData(model_name=name, eval_results=entries)
+    text = data.to_yaml()
+    again = ModelCardData(**yaml.safe_load(text))
+    if again.model_name != name or sorted(map(repr, again.eval_results or [])) != sorted(map(repr, entries)):
+        raise EvalkitError("huggingface_hub does not read the same results back from the model-index")
+    head = [f"{source}: goes between the --- lines at the top of the model's README.md", *notes]
+    return "".join(f"# {' '.join(line.split())}\n" for line in head) + text.rstrip("\n") + "\n"
+
+
+def eval_results_yaml(model: str, measured: Sequence[Measurement], notes: Sequence[str], source: str) -> str:
+    """Return the content of a file in a model repository's ``.eval_results/`` folder.
+
+    These values join the benchmark's leaderboard on the Hub, so only whole splits of data sets on the Hub go in.
+
+    Args:
+        model: the model's name.
+        measured: its scores.
+        notes: what must be said of them all.
+        source: the program that measured.
+
+    Raises:
+        IncompleteError: no score of a whole split with a copy on the Hub.
+        InputError: the installed huggingface_hub is too old.
+    """
+    try:
+        from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
+    except ImportError as error:
+        raise InputError("--format eval-results needs huggingface_hub 1.4 or newer: pip install -U") from error
+    whole = [item for item in measured if item.repo and item.result.n == item.result.expected_n]
+    if not whole:
+        raise IncompleteError(
+            f"no score of {model} may go on a leaderboard of the Hub: none rests on a whole split whose data is there"
+        )
+    entries = [
+        EvalResultEntry(
+            dataset_id=item.repo or "",
+            task_id=item.config or "default",
+            value=round(item.result.score or 0.0, 4),
+            notes="; ".join([f"{_metric_name(item)}, {source}", *notes, *item.result.settings]),
+        )
+        for item in whole
+    ]
+    content = eval_result_entries_to_yaml(entries)
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if parse_eval_result_entries(yaml.safe_load(text)) != entries:
+        raise EvalkitError("huggingface_hub does not read the same results back from the YAML")
+    return text

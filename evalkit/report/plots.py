@@ -1,0 +1,384 @@
+"""Plots of scores, drawn by matplotlib without a display; colours always go with another marker, hatch or line."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from evalkit.card import Card, Row
+from evalkit.metrics.boxes import THRESHOLD
+from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
+from evalkit.report.table import TableData, published_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with every common colour vision; the same order of markers and hatches.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
+HATCHES = ("", "//", "..", "xx", "--", "++")
+THEMES = {"light": ("#ffffff", "#1b1f24", "#9aa0a6"), "dark": ("#16191d", "#e6e8ea", "#6b7178")}
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC")
+PANEL_COLUMNS = 3
+
+
+class Series(NamedTuple):
+    """What one run says of one task.
+
+    Attributes:
+        label: the run.
+        points: (x, media group, value in 0..1) of each sample; x is a number of tiles, tokens or an IoU.
+    """
+
+    label: str
+    points: list[tuple[float, str, float]]
+
+
+class Pair(NamedTuple):
+    """One task of two runs: scores and their intervals, percent."""
+
+    task: str
+    x: float
+    y: float
+    x_ci: tuple[float, float] | None
+    y_ci: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One plot, drawn when it is asked for.
+
+    Attributes:
+        name: of its files.
+        title: its heading.
+        about: what it shows, in words: the text beside it and for those who cannot see it.
+        draw: returns it, inside a theme.
+    """
+
+    name: str
+    title: str
+    about: str
+    draw: Callable[[], Figure]
+
+
+def image(plot: Plot, output: str, theme: str = "light") -> bytes:
+    """Return a plot as the bytes of an ``svg`` or ``png`` file; the same input gives the same bytes."""
+    with _themed(theme), warnings.catch_warnings():
+        # An SVG's text is drawn by its viewer's fonts; in a PNG a box stands for a glyph that no font here has.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = plot.draw()
+        figure.suptitle(plot.title, fontsize="medium", fontweight="bold")
+        file = io.BytesIO()
+        metadata: dict[str, Any] = {"Date": None} if output == "svg" else {"Software": None}
+        figure.savefig(file, format=output, metadata=metadata, dpi=150)
+    return file.getvalue()
+
+
+@contextmanager
+def _themed(theme: str) -> Iterator[None]:
+    from matplotlib import font_manager, rc_context
+
+    paper, ink, grey = THEMES[theme]
+    known = set(font_manager.get_font_names())
+    settings: dict[str, Any] = {
+        "font.family": [name for name in FONTS if name in known] or ["sans-serif"],
+        "font.size": 9,
+        "svg.fonttype": "none",  # text stays text: small, sharp and searchable
+        "svg.hashsalt": "evalkit",
+        "text.parse_math": False,  # a run's label may hold dollar signs
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.alpha": 0.35,
+        "grid.color": grey,
+        "hatch.color": paper,
+        "legend.frameon": False,
+        "figure.facecolor": paper,
+        "axes.facecolor": paper,
+        "savefig.facecolor": paper,
+    }
+    inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    themed: Any = settings | dict.fromkeys(inks, ink)  # the keys' own type changes with matplotlib
+    with rc_context(themed):
+        yield
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _style(place: int) -> dict[str, Any]:
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def _bar_style(place: int) -> dict[str, Any]:
+    return {"color": COLOURS[place % len(COLOURS)], "hatch": HATCHES[place % len(HATCHES)]}
+
+
+def _errors(score: float, ci95: tuple[float, float] | None) -> tuple[float, float]:
+    """Return the lengths of an error bar; a mean on the edge of its interval must not make one negative."""
+    return (0.0, 0.0) if ci95 is None else (max(0.0, score - ci95[0]), max(0.0, ci95[1] - score))
+
+
+def _scored_rows(data: TableData) -> list[int]:
+    return [
+        place
+        for place in range(len(data.table.rows))
+        if any((result := cells[place].result) and result.score is not None for _, _, cells in data.runs)
+    ]
+
+
+def _share(row: Row, value: float) -> float:
+    """Return a score as percent of the row's maximum, so that points and percents fit one axis."""
+    return 100 * value / row.maximum
+
+
+def score_plot(data: TableData) -> Plot | None:
+    """Return the runs' scores with 95 % intervals beside the published number; None where no row was run."""
+    rows = _scored_rows(data)
+    if not rows:
+        return None
+
+    def draw() -> Figure:
+        figure = _figure(8, 1.2 + 0.42 * len(rows))
+        axes = figure.subplots()
+        for line, place in enumerate(rows):
+            _score_line(axes, data, place, -line)
+        axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[place].label for place in rows])
+        axes.set_xlim(-2, 102)  # markers on the edge stay whole
+        axes.set_ylim(0.6 - len(rows), 0.6)
+        axes.set_xlabel("percent of the maximum")
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        return figure
+
+    about = f"Score of each run with its 95% interval; the diamond is the published number of {data.card.model}."
+    return Plot(f"scores-{data.table.id}", f"{data.table.title}: scores and intervals", about, draw)
+
+
+def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
+    row = data.table.rows[place]
+    published = published_value(row, data.card)
+    ink = axes.xaxis.label.get_color()
+    if published is not None:
+        name = f"{data.card.model}, published"
+        axes.plot(_share(row, published), line, "D", mfc="none", mec=ink, ms=7, ls="", label=name)
+    for number, (label, _, cells) in enumerate(data.runs):
+        result = cells[place].result
+        if result is None or result.score is None:
+            continue
+        error = [[_share(row, side)] for side in _errors(result.score, result.ci95)]
+        height = line + 0.22 * ((number + 0.5) / len(data.runs) - 0.5) * (len(data.runs) > 1) * 2
+        axes.errorbar(_share(row, result.score), height, xerr=error, ls="", capsize=3, label=label, **_style(number))
+
+
+def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
+    """Return all scored rows of the card as bars, the published model first; None where no row was run."""
+    rows = [(data, place) for data in tables for place in _scored_rows(data)]
+    if not rows:
+        return None
+    labels = [label for label, _, _ in tables[0].runs]
+
+    def draw() -> Figure:
+        figure = _figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (1 + len(labels)))), 4.2)
+        axes = figure.subplots()
+        step = 0.8 / (1 + len(labels))
+        published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
+        places = np.arange(len(rows))
+        ink = axes.xaxis.label.get_color()
+        axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
+        for number, label in enumerate(labels):
+            found = [data.runs[number][2][at].result for data, at in rows]
+            heights = [
+                _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
+                for result, (data, at) in zip(found, rows, strict=True)
+            ]
+            axes.bar(places + (number + 1) * step, heights, step, label=label, **_bar_style(number))
+        names = [data.table.rows[at].label for data, at in rows]
+        axes.set_xticks(places + step * len(labels) / 2, names, rotation=40, ha="right")
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("percent of the maximum")
+        figure.legend(loc="outside lower center", ncols=3)
+        return figure
+
+    about = "All rows of the card that a run has scores of, beside the published numbers."
+    return Plot("card", f"{card.title}: all rows that were run", about, draw)
+
+
+def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]]) -> Plot:
+    """Return the score of each sub-task or category.
+
+    Args:
+        task: its name.
+        parts: for each run and subset the score in percent and n.
+    """
+    names = list(dict.fromkeys(name for found in parts.values() for name in found))
+
+    def draw() -> Figure:
+        figure = _figure(8, 1.4 + 0.26 * len(names) * max(1, len(parts)))
+        axes = figure.subplots()
+        step = 0.8 / len(parts)
+        for number, (label, found) in enumerate(parts.items()):
+            places = [-(line + number * step) for line in range(len(names))]
+            widths = [found.get(name, (0.0, 0))[0] for name in names]
+            axes.barh(places, widths, step, label=label, **_bar_style(number))
+            for name, place, size in zip(names, places, widths, strict=True):
+                n = found.get(name, (0.0, 0))[1]
+                axes.annotate(f"{size:.1f}  (n {n})", (size, place), (3, 0), textcoords="offset points", va="center")
+        axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
+        axes.set_xlim(0, 118)  # room for the numbers beside full bars
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("score, percent")
+        figure.legend(loc="outside lower center", ncols=3)
+        return figure
+
+    return Plot(f"subsets-{task}", f"{task}: sub-tasks and categories", "Score of each part of the task, with n.", draw)
+
+
+def _panels(figure: Figure, count: int) -> list[Axes]:
+    columns = min(PANEL_COLUMNS, count)
+    grid = figure.subplots(math.ceil(count / columns), columns, squeeze=False)
+    flat = [axes for row in grid for axes in row]
+    for axes in flat[count:]:
+        axes.remove()
+    return flat[:count]
+
+
+def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
+    """Return a histogram of the IoU of each grounding task, with the line from which a box counts."""
+
+    def panel(axes: Axes, _: str, series: Sequence[Series]) -> None:
+        for place, (label, points) in enumerate(series):
+            style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "ls": LINES[place % len(LINES)]}
+            values = [x for x, _, _ in points]
+            axes.hist(values, bins=20, range=(0, 1), histtype="step", lw=1.6, label=label, **style)
+        axes.axvline(THRESHOLD, color=axes.xaxis.label.get_color(), lw=1, ls="--")
+        axes.annotate(
+            f"{THRESHOLD}", (THRESHOLD, 1), (3, -9), xycoords=("data", "axes fraction"), textcoords="offset points"
+        )
+        axes.set_xlim(0, 1)
+
+    about = f"IoU of predicted and reference box; from {THRESHOLD} (dashed line) it counts. No box counts as 0."
+    return _panel_plot("iou", "IoU of grounding answers", about, tasks, panel, ("IoU", "samples"))
+
+
+def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Series]]) -> Plot:
+    """Return the mean score of samples with about the same x (number of tiles, length of the answer), per task.
+
+    Args:
+        name: of its files.
+        title: its heading.
+        unit: what x is.
+        tasks: series of each task.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    # Once, not for each theme.
+    groups = {task: [list(binned(one.points)) for one in series] for task, series in tasks.items()}
+
+    def panel(axes: Axes, task: str, series: Sequence[Series]) -> None:
+        for place, (one, bins) in enumerate(zip(series, groups[task], strict=True)):
+            errors = np.transpose([_errors(mean, ci95) for _, mean, ci95 in bins])
+            axes.errorbar(
+                [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
+                ls=LINES[place % len(LINES)], **_style(place),
+            )  # fmt: skip
+        axes.set_ylim(-4, 104)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    about = f"Mean score with its 95% interval of samples with about the same {unit}, in groups of equal size."
+    return _panel_plot(name, title, about, tasks, panel, (unit, "score, %"))
+
+
+def binned(
+    points: Sequence[tuple[float, str, float]], most: int = 6
+) -> Iterator[tuple[float, float, tuple[float, float] | None]]:
+    """Yield mean x, mean score in percent and its interval of samples grouped by x.
+
+    Few distinct x are groups by themselves; many are cut at quantiles, equal x never apart.
+
+    Args:
+        points: (x, media group, value in 0..1).
+        most: largest number of groups.
+    """
+    xs = np.array([x for x, _, _ in points])
+    distinct = np.unique(xs)
+    if len(distinct) <= most:
+        edges = distinct[1:]
+    else:  # where more than a part share the lowest x, they are the first group
+        quantiles = np.unique(np.quantile(xs, np.linspace(0, 1, most + 1)[1:-1]))
+        edges = quantiles[quantiles > distinct[0]] if (quantiles > distinct[0]).any() else distinct[1:2]
+    group = np.searchsorted(edges, xs, side="right")
+    for number in np.unique(group):
+        chosen: list[Observation] = [
+            (cluster, value) for (_, cluster, value), own in zip(points, group, strict=True) if own == number
+        ]
+        mean = 100 * sum(value for _, value in chosen) / len(chosen)
+        ci95 = None
+        if len({cluster for cluster, _ in chosen}) > 1:
+            low, high = interval(cluster_bootstrap([chosen], resamples=2000)[:, 0])
+            ci95 = 100 * low, 100 * high
+        yield float(xs[group == number].mean()), mean, ci95
+
+
+def _panel_plot(
+    name: str,
+    title: str,
+    about: str,
+    tasks: Mapping[str, Sequence[Series]],
+    panel: Callable[[Axes, str, Sequence[Series]], None],
+    labels: tuple[str, str],
+) -> Plot:
+    """Return a plot with one panel a task and one legend."""
+
+    def draw() -> Figure:
+        columns = min(PANEL_COLUMNS, len(tasks))
+        figure = _figure(0.8 + 2.6 * columns, 1.0 + 2.1 * math.ceil(len(tasks) / columns))
+        panels = _panels(figure, len(tasks))
+        for place, (axes, (task, series)) in enumerate(zip(panels, tasks.items(), strict=True)):
+            panel(axes, task, series)
+            axes.set_title(task, fontsize="medium")
+            if place >= len(tasks) - columns:  # nothing below it
+                axes.set_xlabel(labels[0])
+            if place % columns == 0:
+                axes.set_ylabel(labels[1])
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3)
+        return figure
+
+    return Plot(name, title, about, draw)
+
+
+def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = "runs") -> Plot:
+    """Return the scores of one run against those of another, task by task."""
+
+    def draw() -> Figure:
+        figure = _figure(6.4, 5.6)
+        axes = figure.subplots()
+        axes.axline((0, 0), slope=1, color=axes.xaxis.label.get_color(), lw=1, ls="--")
+        for place, pair in enumerate(pairs):
+            errors = [np.transpose([_errors(pair.x, pair.x_ci)]), np.transpose([_errors(pair.y, pair.y_ci)])]
+            style = _style(place) | {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)]}
+            axes.errorbar(pair.x, pair.y, xerr=errors[0], yerr=errors[1], ls="", label=pair.task, lw=0.8, **style)
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"{x_label}, %")
+        axes.set_ylabel(f"{y_label}, %")
+        figure.legend(loc="outside right upper", fontsize="small")
+        return figure
+
+    about = f"Each task's score in {y_label} against {x_label}; above the dashed line {y_label} is better."
+    return Plot(name, "Run to run", about, draw)
