@@ -128,7 +128,8 @@ class RunFolder:
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
         self._card = card
-        self._recipes = {name: one.get("recipe") for name, one in record.get("settings", {}).get("tasks", {}).items()}
+        asked = record.get("settings", {}).get("tasks", {})
+        self._recipes = {name: one.get("recipe") for name, one in asked.items() if isinstance(one, dict)}
         self._lines: dict[str, list[Score]] = {}
         self._audit: dict[str, Any] = record.get("audit", {})
         self.label = f"{Path(str(model.get('name', out.name))).name} ({out.name})"
