@@ -217,7 +217,7 @@ def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
     jobs = job.build_jobs(job.select("internvl2", tasks, (), root), root, None, found.config.tile_size)
     asked = {item.task.name: item.requests for item in jobs}
     lines: dict[str, list[str]] = {task: [] for task in tasks}
-    for unit in plan(jobs, {}, root):
+    for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root)):
         group = [asked[task][index] for task, index in unit]
         pixels = [tiles for view in group[0].views for tiles in loading.load(view, root)]
         for request, response in found.answer(group, pixels):

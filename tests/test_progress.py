@@ -53,19 +53,18 @@ def test_one_process_shows_a_line_per_task(tmp_path: Path, monkeypatch: pytest.M
     progress = Progress({"a": 9, "b": 1}, {"a": 2, "b": 1}, ranks, tmp_path)
     for task, index in (("a", 0), ("b", 0), ("a", 1)):
         answer(progress, task, index)
-    progress.finish()
-    ranks.count("finished")
-    progress.wait_for_others()
+    counts = progress.share()
+    progress.close()
     text = screen.getvalue()
     assert "a: 100%" in text and "b: 100%" in text and "2/2" in text and "1/1" in text
     assert "tiles/s" in text and "tokens/s" in text and "samples/s" in text
-    assert progress.counts == {"samples": 3, "tiles": 21, "output_tokens": 15, "prompt_tokens": 0}
+    assert counts == {"samples": 3, "tiles": 21, "output_tokens": 15, "prompt_tokens": 0}
 
 
 def test_rank_0_shows_all_ranks_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr("evalkit.run.progress.FLUSH_S", 0.0)
+    monkeypatch.setattr("evalkit.run.progress.SHARE_S", 0.0)
     counters: dict[str, int] = {}
     both = [Progress({"a": 4}, {"a": 4}, Shared(rank, counters), tmp_path) for rank in (1, 0)]
     answer(both[0], "a", 0)
@@ -73,18 +72,17 @@ def test_rank_0_shows_all_ranks_in_one_line(tmp_path: Path, monkeypatch: pytest.
     for index in (1, 2, 3):
         answer(both[1], "a", index)
     for progress in both:
-        progress.finish()
-        counters["finished"] = counters.get("finished", 0) + 1
-    both[1].wait_for_others()
+        progress.share()
+        progress.close()
     text = screen.getvalue()
     assert "2 ranks: 100%" in text and "4/4" in text and "a:" not in text
-    assert counters["progress/samples"] == 4 and counters["progress/tiles"] == 28
+    assert counters["samples"] == 4 and counters["tiles"] == 28
 
 
 def test_no_line_where_stderr_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress({"a": 1}, {"a": 1}, Ranks(), tmp_path)
     answer(progress, "a", 0)
-    progress.finish()
+    progress.close()
     assert capsys.readouterr().err == ""
 
 

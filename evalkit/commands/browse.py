@@ -14,6 +14,7 @@ from evalkit.commands.rescore import recorded
 from evalkit.commands.results import RunFolder, read_run
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError
+from evalkit.media.decoder import Decoders
 from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
 from evalkit.records import Recipe, Request, Response, Sample, Score, View
@@ -129,7 +130,9 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
 
 def layouts_of(view: RunView) -> Cuts:
     """Return how each view of a run is cut; None where its media is absent or cannot be read."""
-    return layouts((one for task in view.tasks for item in task.items for one in item.request.views), view.root)
+    shown = (one for task in view.tasks for item in task.items for one in item.request.views)
+    with Decoders(view.root) as decoders:
+        return layouts(shown, decoders.layout_of)
 
 
 def tiles_of(item: Item, cuts: Cuts) -> int | None:

@@ -15,6 +15,7 @@ from evalkit.commands.job import report_gaps
 from evalkit.commands.plots import sample_plots, score_plots
 from evalkit.commands.results import RunFolder, compare_folders, open_runs, paired_test
 from evalkit.errors import MediaError
+from evalkit.files import write_atomically
 from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
@@ -24,7 +25,7 @@ from evalkit.report.grid import document
 from evalkit.report.html import Section, list_html, page, plots_html, table_html
 from evalkit.report.render import html_table
 from evalkit.report.table import build
-from evalkit.run.store import read_predictions, write_atomically
+from evalkit.run.store import read_predictions
 
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320

@@ -17,7 +17,7 @@ from PIL import Image
 from evalkit.card import load_card
 from evalkit.demo import charts, choices, documents, scenes, signs, stories
 from evalkit.demo.drawing import EDGE, marks
-from evalkit.demo.words import RGB
+from evalkit.demo.words import RGB, Word
 from evalkit.media.tiling import choose_grid, tile_image
 from evalkit.media.video import segment_middle
 from evalkit.models.internvl2.prompt import chat_prompt
@@ -96,9 +96,7 @@ def _choice(makers: Sequence[choices.Maker], language: str) -> Callable[[Random]
                 turns.append((hint + question, right))
                 continue
             if form == "named":
-                asked = asked._replace(
-                    text=choices.Word(f"Which option is {right}?", f"哪个选项是{right}？"), hint=None
-                )
+                asked = asked._replace(text=Word(f"Which option is {right}?", f"哪个选项是{right}？"), hint=None)
             turns.append(choice_turn(asked, language, rng.randrange(len(asked.options))))
         return Drawn([picture.image], turns)
 
