@@ -191,11 +191,10 @@ class Finding(NamedTuple):
     changed: float
 
 
-def examine(fault: str, demo: Path, baseline: Path) -> Finding:
-    """Answer and score the demo with one fault, and compare the run with the baseline."""
+def examine(fault: str, demo: Path, baseline: Path, tasks: Sequence[str] = ()) -> Finding:
+    """Answer and score the demo's tasks (default: all) with one fault, and compare the run with the baseline."""
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    tasks = list(json.loads((baseline / "scores.json").read_text(encoding="utf-8")))
+    tasks = list(tasks or json.loads((baseline / "scores.json").read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder, FAULTS[fault]():
         answers, run = Path(folder, "answers"), Path(folder, "run")
         _answer(demo, tasks, answers)
@@ -207,7 +206,7 @@ def examine(fault: str, demo: Path, baseline: Path) -> Finding:
             cli.main(["check", str(run), "--baseline", str(baseline), "--json"])
         checks = json.loads(gate.getvalue())["checks"]
         caught = [check["name"] for check in checks if check["status"] == "regression"]
-        return Finding(fault, caught, _drops(run, baseline), _changed(run, baseline, tasks))
+        return Finding(fault, caught, _drops(run, baseline, tasks), _changed(run, baseline, tasks))
 
 
 def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
@@ -227,11 +226,11 @@ def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
         (out / task / "predictions.jsonl").write_text("\n".join(answered) + "\n", encoding="utf-8")
 
 
-def _drops(run: Path, baseline: Path) -> dict[str, float]:
+def _drops(run: Path, baseline: Path, tasks: Sequence[str]) -> dict[str, float]:
     ours, theirs = (json.loads((path / "scores.json").read_text(encoding="utf-8")) for path in (run, baseline))
     drops = {}
     for benchmark in BENCHMARKS:
-        names = [name for name in theirs if name.startswith(benchmark) and theirs[name]["score"] is not None]
+        names = [name for name in tasks if name.startswith(benchmark) and theirs[name]["score"] is not None]
         drops[benchmark] = sum(theirs[name]["score"] - ours[name]["score"] for name in names) / max(1, len(names))
     return drops
 

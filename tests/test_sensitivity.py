@@ -1,0 +1,54 @@
+"""The demo tells a degraded run from an unchanged one (the whole table: docs/demo.md)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from evalkit.demo.layout import CHECKPOINT, COUNTS, VERSION, WRITERS
+from scripts.sensitivity import BASELINE, FAULTS, examine, table
+from tests.conftest import REPO
+
+TASKS = ("refcoco_val", "textvqa_val")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two tasks of the whole demo, as the baseline answered them."""
+    out = tmp_path_factory.mktemp("whole")
+    for name in ("refcoco", "textvqa"):
+        WRITERS[name](out / "data", COUNTS[name], Random(f"evalkit demo {VERSION} {name}"))
+    shutil.copytree(CHECKPOINT, out / "checkpoint")
+    return out
+
+
+def test_an_unchanged_rerun_passes(whole: Path) -> None:
+    found = examine("nothing changed", whole, REPO / BASELINE, TASKS)
+    assert found.caught == [] and found.changed < 0.01
+
+
+@pytest.mark.parametrize("fault", ["one tile", "BGR for RGB"])
+def test_a_degraded_run_is_caught(fault: str, whole: Path) -> None:
+    found = examine(fault, whole, REPO / BASELINE, TASKS)
+    assert found.caught and found.changed > 0.1
+    assert max(found.drops.values()) > 10
+    assert fault in table([found])[-1] and "yes" in table([found])[-1]
+
+
+def test_every_fault_is_undone() -> None:
+    from evalkit.commands import job
+    from evalkit.media import load, tiling
+    from evalkit.models.internvl2 import generation, model, network
+
+    def places() -> list[object]:
+        parts = (job, load, tiling, model, network, generation.Generator)
+        return [value for part in parts for value in vars(part).values()]
+
+    before = places()
+    for fault in FAULTS.values():
+        with fault():
+            pass
+        assert all(one is other for one, other in zip(before, places(), strict=True))
