@@ -17,6 +17,8 @@ run: env
 	$(BIN)/evalkit demo --out demo
 	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
 		--model demo/checkpoint --card internvl2 --data-root demo --out runs/demo
+	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
+		--model demo/checkpoint --tasks docvqa_val,mmbench_dev_en,mmbench_dev_cn --data-root demo --out runs/demo
 	$(BIN)/evalkit table runs/demo --format md
 	$(BIN)/evalkit check runs/demo --baseline results/demo-baseline
 

@@ -2,7 +2,7 @@
 
     python scripts/baseline.py runs/demo results/demo-baseline
 
-Kept are run.json, scores.json, card.md and each task's predictions and scores; the data root is named by its last folder.
+Kept are run.json, scores.json, card.md and each task's predictions and scores; of the data root only the last folder.
 """
 
 from __future__ import annotations
