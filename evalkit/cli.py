@@ -261,9 +261,7 @@ def demo_command(args: argparse.Namespace) -> int:
     from evalkit.demo import write_demo
 
     paths = write_demo(Path(args.out))
-    print(
-        f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint} (tiny: its scores say nothing of InternVL2)"
-    )
+    print(f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint} (tiny: its scores say nothing of InternVL2)")
     print(f"next: evalkit run --model {paths.checkpoint} --card internvl2 --data-root {paths.data_root} --out RUN")
     return 0
 
