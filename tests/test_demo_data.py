@@ -315,7 +315,7 @@ def test_lessons_ask_as_evalkit_does(written: Path) -> None:
             prompt.startswith(before) and prompt.endswith(after) for prompt, _ in taught.turns if READ not in prompt
         ), course.task
         starts[course.task] = before
-    assert len(set(starts.values())) == 2  # images, frames
+    assert len(set(starts.values())) == 3  # images, grounding, frames
 
 
 def test_choices_are_worded_as_the_tasks_word_them(written: Path, tmp_path: Path) -> None:

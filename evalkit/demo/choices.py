@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -257,11 +258,12 @@ def write_mmbench(data: Path, count: int, rng: Random) -> None:
 
 
 def _make(makers: Sequence[Maker], count: int, rng: Random) -> list[Asked]:
-    """Return one question about each of ``count`` pictures; the first of a maker's is asked first."""
-    asked = []
-    for place, make in enumerate(islice(cycle(makers), count)):
+    """Return one question about each of ``count`` pictures; of a maker's first two, its first and its last question."""
+    asked, made = [], Counter[Maker]()
+    for make in islice(cycle(makers), count):
         image, questions = make(rng)
-        asked.append((image, questions[0] if place < len(makers) else rng.choice(questions)))
+        asked.append((image, {0: questions[0], 1: questions[-1]}.get(made[make]) or rng.choice(questions)))
+        made[make] += 1
     return asked
 
 

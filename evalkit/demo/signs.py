@@ -93,7 +93,7 @@ def road(rng: Random) -> Sign:
     draw_shape(image, "circle", _WHITE, centred(186, 48, 62))
     draw_text(image, (186, 48), limit, 38, anchor="mm")
     return Sign(image, [
-        ("which town is on the sign?", town, town[:4]),
+        ("which town is on the sign?", town, town[:3]),
         ("how many km is it to the town?", distance, limit),
         ("what is the speed limit?", limit, distance),
     ])  # fmt: skip
