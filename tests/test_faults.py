@@ -123,6 +123,20 @@ def test_the_others_finish_without_a_rank(
     check(out, whole)
 
 
+def test_rank_0_leaves_cleanly_while_it_answers_knocks() -> None:
+    """A thread in torch's store at the end of the interpreter would abort the process."""
+    code = (
+        "import time\n"
+        "from torch._C._distributed_c10d import TCPStore\n"
+        "from evalkit.run.ranks import _attempt\n"
+        "store = TCPStore('127.0.0.1', 0, None, is_master=True, wait_for_workers=False)\n"
+        "_attempt(store, 0, 10**6)\n"
+        "time.sleep(0.5)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -147,22 +148,31 @@ def _attempt(store: Store, rank: int, world: int) -> str | None:
                 raise IncompleteError(f"rank {rank}: rank 0 did not come within {PATIENCE}")
             time.sleep(KNOCKS_S / 3)
         return str(_asked(store.get, f"answer/{own}").decode())
-    threading.Thread(target=_answer_knocks, args=(store, world, own), daemon=True).start()
+    leaving = threading.Event()
+    keeper = threading.Thread(target=_answer_knocks, args=(store, world, own, leaving), daemon=True)
+    keeper.start()
+
+    @atexit.register  # a thread that is inside torch's store while the interpreter ends aborts the process
+    def leave() -> None:
+        leaving.set()
+        keeper.join(5)
+
     return own
 
 
-def _answer_knocks(store: Store, world: int, attempt: str) -> None:
-    """Tell the attempt's name to whoever knocks, as long as the store lives: a node may be late."""
+def _answer_knocks(store: Store, world: int, attempt: str, leaving: threading.Event) -> None:
+    """Tell the attempt's name to whoever knocks, as long as this process and the store live: a node may be late."""
     answered: set[bytes] = set()
-    while True:
+    while not leaving.wait(KNOCKS_S):
         try:
             for key in (f"knock/{rank}" for rank in range(1, world)):
+                if leaving.is_set():
+                    return
                 if store.check([key]) and (knock := store.get(key)) not in answered:
                     store.set(f"answer/{knock.decode()}", attempt)
                     answered.add(knock)
         except RuntimeError:  # the main thread meets the same, and says so
             return
-        time.sleep(KNOCKS_S)
 
 
 def _end_with_the_launcher(parent: int) -> None:
