@@ -12,14 +12,14 @@ from evalkit.demo.layout import CHECKPOINT, COUNTS, VERSION, WRITERS
 from scripts.sensitivity import BASELINE, FAULTS, examine, table
 from tests.conftest import REPO
 
-TASKS = ("refcoco_val", "textvqa_val")
+TASKS = ("chartqa_test_human", "textvqa_val")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The two tasks of the whole demo, as the baseline answered them."""
     out = tmp_path_factory.mktemp("whole")
-    for name in ("refcoco", "textvqa"):
+    for name in ("chartqa", "textvqa"):
         WRITERS[name](out / "data", COUNTS[name], Random(f"evalkit demo {VERSION} {name}"))
     shutil.copytree(CHECKPOINT, out / "checkpoint")
     return out
@@ -34,7 +34,7 @@ def test_an_unchanged_rerun_passes(whole: Path) -> None:
 def test_a_degraded_run_is_caught(fault: str, whole: Path) -> None:
     found = examine(fault, whole, REPO / BASELINE, TASKS)
     assert found.caught and found.changed > 0.1
-    assert max(found.drops.values()) > 10
+    assert max(found.drops.values()) > 5
     assert fault in table([found])[-1] and "yes" in table([found])[-1]
 
 
