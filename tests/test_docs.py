@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -45,3 +46,18 @@ def test_commands_are_evalkits(page: Path) -> None:
 def test_the_pages_hold_commands() -> None:
     found = {page.name: len(list(commands(page))) for page in PAGES}
     assert found["README.md"] > 15 and found["quickstart.md"] > 7 and found["benchmarks.md"] == 4
+
+
+@pytest.mark.parametrize("page", [REPO / "README.md", REPO / "docs" / "demo.md"], ids=lambda page: page.name)
+def test_the_demos_expected_scores_are_its_baselines(page: Path) -> None:
+    scores = json.loads((REPO / "results" / "demo-baseline" / "scores.json").read_text())
+    block = page.read_text().split("| demo | score |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+    tasks = [
+        "docvqa_val", "chartqa_test_human", "chartqa_test_augmented", "textvqa_val", "mmbench_dev_en", "mmbench_dev_cn",
+        "ccbench_dev", "mvbench", "refcoco_val", "refcoco+_val", "refcocog_val",
+    ]  # fmt: skip
+    for task, (label, *cells) in zip(tasks, rows, strict=True):
+        found = scores[task]
+        assert label.lower().startswith(task.split("_")[0]), label
+        assert cells == [f"{found['score']:.1f}", "{:.1f} to {:.1f}".format(*found["ci95"]), str(found["n"])], task
