@@ -20,14 +20,19 @@ from tests.conftest import REPO, write_jsonl
 
 TASKS = ("docvqa_test", "refcoco_val", "refcoco_testA")
 
-# Answers from records, slowly; the victim sends itself a signal at its third answer, in the middle of a group.
+# Answers from records, slowly, once both ranks are there; the victim sends itself a signal at its third answer, in the
+# middle of a group.
 SCRIPT = """
 import os, sys, time
+from pathlib import Path
 from evalkit.cli import main
 from evalkit.models.replay import ReplayModel
 whole, asked = ReplayModel.answer, 0
 def answer(self, requests, pixels):
     global asked
+    out = Path(sys.argv[sys.argv.index("--out") + 1])
+    while len(list(out.glob(".ranks/*.json"))) < int(os.environ.get("WORLD_SIZE", "1")):
+        time.sleep(0.05)
     for item in whole(self, requests, pixels):
         asked += 1
         first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
