@@ -125,7 +125,7 @@ def run_command(args: argparse.Namespace) -> int:
         else:
             print("\n".join(estimate_lines(rows)))
         return 0
-    ranks = join()
+    ranks = join(args.lease)
     if ranks is None:  # the other ranks have finished already
         return 0
     ended = execute(options, ranks, sys.argv)

@@ -7,7 +7,8 @@ Each fault starts the same command with 1 to 3 ranks and, after a random time,
 - kills one rank, all ranks, or the launcher with or without its ranks (SIGKILL), sometimes tearing the end off a shard
   as a crash in the middle of a write would;
 - kills one rank of a job that torchrun may restart (``--max-restarts``), and lets that job finish;
-- stops one rank for good (SIGSTOP), and lets the others finish without it.
+- stops one rank for good (SIGSTOP), and lets the others finish without it, or leave where rank 0 stops before it has
+  shared out the work.
 
 A run that has finished, or suffered five faults and is then finished, is compared with an undisturbed one, and a new
 one begins.
@@ -90,11 +91,14 @@ def fault(demo: Path, out: Path, wait: tuple[float, float], generator: random.Ra
     if job.over() or not ranks:
         kind = "finished before the fault"
     elif kind == "stalled rank":
-        send(signal.SIGSTOP, [generator.choice(ranks)])
+        victim = generator.choice(ranks)
+        send(signal.SIGSTOP, [victim])
         deadline = time.monotonic() + PATIENCE_S
         while not job.over() and not finished(out) and time.monotonic() < deadline:
             time.sleep(0.2)
-        kind += "" if finished(out) else ", NOT FINISHED"
+        if not finished(out):
+            left = job.over() and victim == min(ranks)
+            kind = "stalled rank 0, the others left" if left else f"{kind}, NOT FINISHED"
         send(signal.SIGKILL, [*ranks, job.launcher.pid])
     elif kind in ("one rank", "one rank, restarted by torchrun"):
         send(signal.SIGKILL, [generator.choice(ranks)])

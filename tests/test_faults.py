@@ -135,7 +135,7 @@ def test_rank_0_leaves_cleanly_while_it_answers_knocks() -> None:
         "from torch._C._distributed_c10d import TCPStore\n"
         "from evalkit.run.ranks import _attempt\n"
         "store = TCPStore('127.0.0.1', 0, None, is_master=True, wait_for_workers=False)\n"
-        "_attempt(store, 0, 10**6)\n"
+        "_attempt(store, 0, 10**6, 20)\n"
         "time.sleep(0.5)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=False)

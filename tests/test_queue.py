@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +45,6 @@ class Store:
     def add(self, key: str, amount: int) -> int:
         self.values[key] = self.values.get(key, 0) + amount
         return int(self.values[key])
-
-    def wait(self, keys: list[str], timeout: timedelta) -> None:
-        if not self.check(keys):
-            raise RuntimeError("Connection reset by peer\nand more")
 
 
 class Clock:
@@ -184,12 +179,6 @@ def test_random_deaths_stalls_and_wakings(world: int, total: int, seed: int) -> 
     assert sorted(done) == list(range(total))
 
 
-def test_a_lost_store_is_one_line() -> None:
-    ranks = Ranks(1, 2, store=Store())  # type: ignore[arg-type]  # has what is used of torch's store
-    with pytest.raises(IncompleteError, match=r"does not answer \(Connection reset by peer\).*continues the run$"):
-        ranks.receive("plan")
-
-
 class SharedStore(Store):
     """A store that is waited on from several threads, with bytes for values as torch's."""
 
@@ -197,17 +186,19 @@ class SharedStore(Store):
 
     def check(self, keys: list[str]) -> bool:
         if self.dead:
-            raise RuntimeError("Connection reset by peer")
+            raise RuntimeError("Connection reset by peer\nand more")
         return super().check(keys)
 
     def get(self, key: str) -> Any:
         return str(self.values[key]).encode()
 
-    def wait(self, keys: list[str], timeout: timedelta) -> None:
-        deadline = time.monotonic() + 20
-        while not self.check(keys):
-            assert time.monotonic() < deadline, keys
-            time.sleep(0.01)
+
+def test_a_lost_store_is_one_line() -> None:
+    store = SharedStore()
+    store.dead = True
+    ranks = Ranks(1, 2, store=store, hall=store)  # type: ignore[arg-type]  # has what is used of torch's store
+    with pytest.raises(IncompleteError, match=r"does not answer \(Connection reset by peer\).*continues the run$"):
+        ranks.receive("plan")
 
 
 def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
@@ -220,7 +211,7 @@ def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
         with ThreadPoolExecutor(3) as pool:
             futures = []
             for rank in order:
-                futures.append(pool.submit(_attempt, store, rank, 3))  # type: ignore[arg-type]  # as torch's
+                futures.append(pool.submit(_attempt, store, rank, 3, 20))  # type: ignore[arg-type]  # as torch's
                 time.sleep(0.05)
             agreed = {future.result() for future in futures}
         store.dead = True
@@ -234,7 +225,26 @@ def test_a_rank_that_comes_when_all_is_done_leaves(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("evalkit.run.ranks.OVER_S", 0.2)
     store = SharedStore()
     Ranks(0, 2, hall=store).close()  # type: ignore[arg-type]  # as torch's
-    assert _attempt(store, 1, 2) is None  # type: ignore[arg-type]  # as torch's
+    assert _attempt(store, 1, 2, 20) is None  # type: ignore[arg-type]  # as torch's
+
+
+def test_nobody_waits_for_a_rank_0_that_shows_no_sign_of_life() -> None:
+    dead, alive = SharedStore(), SharedStore()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = pool.submit(Ranks(1, 2, store=dead, hall=dead, silence=1.5).receive, "plan")  # type: ignore[arg-type]
+        joining = pool.submit(_attempt, dead, 1, 2, 1.5)  # type: ignore[arg-type]  # as torch's
+        for other in (waiting, joining):
+            with pytest.raises(IncompleteError, match=r"rank 0 gave no sign of life for 1.5 s .*continues the run$"):
+                other.result(20)
+        # Rank 0 answers, and then plans for longer than that.
+        first = pool.submit(_attempt, alive, 0, 2, 1.5)  # type: ignore[arg-type]
+        assert pool.submit(_attempt, alive, 1, 2, 1.5).result(20) == first.result(20)  # type: ignore[arg-type]
+        planned = pool.submit(Ranks(1, 2, store=alive, hall=alive, silence=1.5).receive, "plan")  # type: ignore[arg-type]
+        time.sleep(3)
+        assert not planned.done()
+        alive.set("plan", '"do it"')
+        assert planned.result(20) == "do it"
+        alive.dead = True
 
 
 HOLD = "import pathlib, sys, time; from evalkit.run.lock import RunLock; lock = RunLock(pathlib.Path(sys.argv[1]))"

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,10 @@ PATIENCE = timedelta(hours=2)
 KNOCKS_S = 0.3
 # A rank 0 that is there answers sooner than this.
 OVER_S = 10.0
+# Rank 0 shows that it lives with each look for knocks, whatever else it does.
+PULSE = "pulse"
+# Before the work is shared out, at least this much silence is let pass: processes do not start at the same moment.
+LEAST_SILENCE_S = 30.0
 
 _T = TypeVar("_T")
 
@@ -38,6 +42,7 @@ class Ranks:
         local_world: processes on this machine.
         store: torch's key-value store, held by torchrun's agent; None for a single process.
         hall: the same store without the prefix of this attempt, where late ranks knock.
+        silence: seconds without a sign of life of rank 0 that are waited for its plan.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Ranks:
         local_world: int = 1,
         store: Store | None = None,
         hall: Store | None = None,
+        silence: float = 600.0,
     ) -> None:
         self.rank = rank
         self.world = world
@@ -55,6 +61,7 @@ class Ranks:
         self.local_world = local_world
         self._store = store
         self._hall = hall
+        self._silence = silence
         self._values: dict[str, str] = {}
         self._counters: dict[str, int] = {}
 
@@ -71,9 +78,14 @@ class Ranks:
             _asked(self._store.set, key, text)
 
     def receive(self, key: str) -> Any:
-        """Wait for what another rank publishes."""
-        assert self._store is not None, "a single process waits for nobody"
-        _asked(self._store.wait, [key], PATIENCE)
+        """Wait for what rank 0 publishes.
+
+        Raises:
+            IncompleteError: also if rank 0 shows no sign of life.
+        """
+        assert self._store is not None and self._hall is not None, "a single process waits for nobody"
+        for _ in _waiting(self._hall, self._store, key, self._silence):
+            pass
         return json.loads(_asked(self._store.get, key))
 
     def look(self, key: str) -> Any:
@@ -106,8 +118,34 @@ def _asked(operation: Callable[..., _T], *args: Any) -> _T:
         ) from error
 
 
-def join() -> Ranks | None:
+def _waiting(hall: Store, store: Store, key: str, silence: float) -> Iterator[float]:
+    """Yield the seconds waited, a few times a second, until rank 0 has set a key of a store.
+
+    Raises:
+        IncompleteError: rank 0 showed no sign of life for ``silence`` seconds, or did not set it within ``PATIENCE``.
+    """
+    started = heard = time.monotonic()
+    last = None
+    while not _asked(store.check, [key]):
+        now = time.monotonic()
+        pulse = _asked(hall.add, PULSE, 0)
+        if pulse != last:
+            last, heard = pulse, now
+        for waited, limit in ((now - heard, silence), (now - started, PATIENCE.total_seconds())):
+            if waited > limit:
+                raise IncompleteError(
+                    f"rank 0 gave {'no sign of life' if limit == silence else 'no plan'} for {limit:g} s while the "
+                    "others waited to begin; every answer so far is kept, and the same command continues the run"
+                )
+        yield now - started
+        time.sleep(KNOCKS_S / 3)
+
+
+def join(lease: float) -> Ranks | None:
     """Return this process's place in the job; under torchrun (and only there) its store is joined.
+
+    Args:
+        lease: seconds without a sign of life after which a rank counts as stalled.
 
     Returns:
         None where the others finished the job before this rank came.
@@ -121,15 +159,16 @@ def join() -> Ranks | None:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(iter(rendezvous("env://", timeout=timedelta(minutes=10))))
-    attempt = _attempt(store, rank, world)
+    silence = max(lease, LEAST_SILENCE_S)
+    attempt = _attempt(store, rank, world, silence)
     if attempt is None:
         return None
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    return Ranks(rank, world, local_rank, local_world, PrefixStore(attempt, store), store)
+    return Ranks(rank, world, local_rank, local_world, PrefixStore(attempt, store), store, silence)
 
 
-def _attempt(store: Store, rank: int, world: int) -> str | None:
+def _attempt(store: Store, rank: int, world: int, silence: float) -> str | None:
     """Return a name that the ranks of this start of the job agree on, and no earlier one had.
 
     After ``--max-restarts`` brought the ranks back, the agent's store still holds what the dead ones wrote, and the
@@ -139,14 +178,9 @@ def _attempt(store: Store, rank: int, world: int) -> str | None:
     own = uuid.uuid4().hex
     if rank:
         _asked(store.set, f"knock/{rank}", own)
-        knocked = time.monotonic()
-        while not _asked(store.check, [f"answer/{own}"]):
-            waited = time.monotonic() - knocked
+        for waited in _waiting(store, store, f"answer/{own}", silence):
             if waited > OVER_S and _asked(store.check, ["over"]):
                 return None
-            if waited > PATIENCE.total_seconds():
-                raise IncompleteError(f"rank {rank}: rank 0 did not come within {PATIENCE}")
-            time.sleep(KNOCKS_S / 3)
         return str(_asked(store.get, f"answer/{own}").decode())
     leaving = threading.Event()
     keeper = threading.Thread(target=_answer_knocks, args=(store, world, own, leaving), daemon=True)
@@ -165,6 +199,7 @@ def _answer_knocks(store: Store, world: int, attempt: str, leaving: threading.Ev
     answered: set[bytes] = set()
     while not leaving.wait(KNOCKS_S):
         try:
+            store.add(PULSE, 1)
             for key in (f"knock/{rank}" for rank in range(1, world)):
                 if leaving.is_set():
                     return
