@@ -131,11 +131,14 @@ def _waiting(hall: Store, store: Store, key: str, silence: float) -> Iterator[fl
         pulse = _asked(hall.add, PULSE, 0)
         if pulse != last:
             last, heard = pulse, now
-        for waited, limit in ((now - heard, silence), (now - started, PATIENCE.total_seconds())):
+        for what, waited, limit in (
+            ("no sign of life", now - heard, silence),
+            ("no plan", now - started, PATIENCE.total_seconds()),
+        ):
             if waited > limit:
                 raise IncompleteError(
-                    f"rank 0 gave {'no sign of life' if limit == silence else 'no plan'} for {limit:g} s while the "
-                    "others waited to begin; every answer so far is kept, and the same command continues the run"
+                    f"rank 0 gave {what} for {limit:g} s while the others waited to begin; every answer so far is "
+                    "kept, and the same command continues the run"
                 )
         yield now - started
         time.sleep(KNOCKS_S / 3)
