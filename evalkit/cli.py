@@ -112,6 +112,7 @@ def run_command(args: argparse.Namespace) -> int:
         device=args.device,
         attention=args.attention,
         audit=args.audit,
+        memory_fraction=args.memory_fraction,
         lease=args.lease,
         media_timeout=args.media_timeout,
         trust_remote_code=args.trust_remote_code,
@@ -370,7 +371,7 @@ def _add_reading_commands(commands: Any) -> None:
 
 
 def _add_run(commands: Any) -> None:
-    from evalkit.models import ATTENTION, DTYPES
+    from evalkit.models import ATTENTION, DTYPES, MEMORY_FRACTION
 
     example = "torchrun --nproc-per-node 8 -m evalkit run --model M --card internvl2 --data-root D --out RUN"
     parser = _command(commands, "run", run_command, example)
@@ -392,6 +393,13 @@ def _add_run(commands: Any) -> None:
         default=0,
         metavar="N",
         help="answer N samples of each task again with the reference engine",
+    )
+    parser.add_argument(
+        "--memory-fraction",
+        type=_level,
+        default=MEMORY_FRACTION,
+        metavar="F",
+        help=f"share of the device's memory that the job may use, weights included (default: {MEMORY_FRACTION})",
     )
     parser.add_argument(
         "--lease",

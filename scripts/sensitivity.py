@@ -35,7 +35,8 @@ from evalkit.media import load as loading
 from evalkit.media import tiling, video
 from evalkit.metrics import boxes
 from evalkit.models import load_model
-from evalkit.models.internvl2 import generation, model, network
+from evalkit.models.base import MediaGroup
+from evalkit.models.internvl2 import model, network
 from evalkit.models.internvl2.config import CheckpointConfig, read_config
 from evalkit.models.internvl2.prompt import END, chat_prompt
 from evalkit.records import Recipe
@@ -129,19 +130,11 @@ def _tied() -> Patch:
     return mock.patch.object(model, "load_network", changed)
 
 
-def _right_padding() -> Patch:
-    original = generation.Generator._padded_suffixes
-
-    def changed(self: Any, prompts: Any, prefix: int) -> Any:
-        embeds, batch = original(self, prompts, prefix)
-        for row, prompt in enumerate(prompts):
-            shift = len(prompt.ids) - prefix - embeds.shape[1]
-            embeds[row] = embeds[row].roll(shift, 0)
-            batch.mask[row, prefix:] = batch.mask[row, prefix:].roll(shift)
-        batch.positions = (batch.mask.cumsum(dim=1) - 1)[:, prefix:].clamp(min=0)
-        return embeds, batch
-
-    return mock.patch.object(generation.Generator, "_padded_suffixes", changed)
+def _left_padding() -> Patch:
+    """Pad suffixes on the left, where the decoder's masks and positions expect their padding on the right."""
+    original = torch.nn.utils.rnn.pad_sequence
+    changed = partial(original, padding_side="left")
+    return mock.patch.object(torch.nn.utils.rnn, "pad_sequence", changed)
 
 
 def _half(*names: str) -> Patch:
@@ -171,7 +164,7 @@ FAULTS: Mapping[str, Callable[[], Patch]] = {
     "k and v swapped in the vision encoder": _swapped_kv,
     "rope_theta 10000": _theta,
     "tied embeddings": _tied,
-    "padding on the wrong side": _right_padding,
+    "padding on the wrong side": _left_padding,
 }
 
 
@@ -216,10 +209,10 @@ def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
     jobs = job.build_jobs(job.select("internvl2", tasks, (), root), root, None, found.config.tile_size)
     asked = {item.task.name: item.requests for item in jobs}
     lines: dict[str, list[str]] = {task: [] for task in tasks}
-    for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root)):
+    for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root)).units:
         group = [asked[task][index] for task, index in unit]
         pixels = [tiles for view in group[0].views for tiles in loading.load(view, root)]
-        for request, response in found.answer(group, pixels):
+        for request, response in found.answer([MediaGroup(group, pixels)]):
             lines[request.task].append(json.dumps({"id": request.id, "response": response.response}))
     for task, answered in lines.items():
         (out / task).mkdir(parents=True)

@@ -13,7 +13,7 @@ import torch
 from evalkit.data.root import DataRoot
 from evalkit.media.load import load
 from evalkit.models import load_model
-from evalkit.models.base import Pixels
+from evalkit.models.base import MediaGroup, Pixels
 from evalkit.models.internvl2.model import InternVL2Model
 from evalkit.models.internvl2.network import normalise
 from evalkit.models.internvl2.prompt import chat_prompt, encode_prompt
@@ -121,7 +121,9 @@ def test_engines_give_the_official_answers(prefix: str, engine: str, tiny_checkp
     model = load_model(str(tiny_checkpoint), device="cpu", dtype="float32", engine=engine)
     cases = named(prefix)
     requests = [request_of(case, number) for number, case in enumerate(cases)]
-    answers = {request.id: response for request, response in model.answer(requests, pixels_of(cases[0], shared))}
+    answers = {
+        request.id: response for request, response in model.answer([MediaGroup(requests, pixels_of(cases[0], shared))])
+    }
     assert {name: response.response for name, response in answers.items()} == {c["name"]: c["response"] for c in cases}
     assert [answers[case["name"]].prompt_tokens for case in cases] == [case["prompt_length"] for case in cases]
     assert all(response.output_tokens == 24 for response in answers.values())

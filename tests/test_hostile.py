@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from evalkit.card import load_card
 from evalkit.data.readers import read_jsonl, read_records, read_tsv
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, InputError
-from evalkit.models.base import Pixels
+from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2.config import read_config
 from evalkit.records import Generation, Outcome, Request, Response
 from evalkit.redact import redact, redact_command
@@ -92,7 +92,8 @@ class Narrow:
         self.too_large = too_large
         self.sizes: list[int] = []
 
-    def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        (requests,) = [group.requests for group in groups]
         self.sizes.append(len(requests))
         if len(requests) > self.room or any(request.id == self.too_large for request in requests):
             raise RuntimeError(f"CUDA out of memory at {len(requests)}\nand more")
@@ -109,11 +110,11 @@ class Narrow:
 def test_out_of_memory_halves_down_to_one_sample() -> None:
     group = [Request("t", i, str(i), "?", (), Generation(4)) for i in range(16)]
     model = Narrow(4)
-    found = [(request.id, response.outcome) for request, response in _answers(model, group, [])]
+    found = [(request.id, response.outcome) for request, response in _answers(model, [MediaGroup(group, [])])]
     assert found == [(str(i), Outcome.OK) for i in range(16)]
     assert model.sizes == [16, 8, 4, 4, 8, 4, 4]
     model = Narrow(16, too_large="5")
-    responses = [response for _, response in _answers(model, group, [])]
+    responses = [response for _, response in _answers(model, [MediaGroup(group, [])])]
     assert [item.id for item in responses] == [str(i) for i in range(16)]
     assert [(item.id, item.reason) for item in responses if item.outcome is Outcome.MODEL_ERROR] == [
         ("5", "CUDA out of memory at 1")

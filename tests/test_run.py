@@ -244,7 +244,7 @@ def test_rotations_of_a_question_share_one_media_group(demo: Path) -> None:
 
     root = DataRoot(demo)
     jobs = build_jobs(select(None, ["mmbench_test_en"], (), root), root, None, 112)
-    units = plan(jobs, {}, root, None)
+    units = plan(jobs, {}, root, None).units
     questions = {sample.group for sample in jobs[0].samples}
     assert len(questions) == len(units) < len(jobs[0].samples)
     assert all(len({jobs[0].samples[index].group for _, index in unit}) == 1 for unit in units)

@@ -10,7 +10,7 @@ from typing import Any
 from evalkit.errors import MediaError
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
-from evalkit.models.base import Model
+from evalkit.models.base import MediaGroup, Model
 from evalkit.records import Request, Response, Sample
 from evalkit.run.plan import Job
 
@@ -69,7 +69,7 @@ def _ask(reference: Model, request: Request, decoders: Decoders) -> Response | N
         pixels = [tiles for view in request.views for tiles in decoders.load(view)]
     except MediaError:
         return None  # the file was there during the run: a difference
-    return next(response for _, response in reference.answer([request], pixels))
+    return next(response for _, response in reference.answer([MediaGroup([request], pixels)]))
 
 
 def _value(job: Job, sample: Sample, response: Response | None) -> float | None:

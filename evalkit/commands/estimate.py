@@ -16,10 +16,8 @@ from evalkit.models.internvl2.config import CheckpointConfig, read_config, resol
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.requests import layout_of
-from evalkit.run.plan import Job, layouts
+from evalkit.run.plan import USUAL_ANSWER, Job, layouts
 
-# Expected answer length in tokens where the limit is higher: single words, letters and boxes are what is asked for.
-USUAL_ANSWER = 12
 # Share of the measured matrix speed that a run reaches.
 EFFICIENCY = 0.5
 

@@ -21,12 +21,13 @@ from evalkit.commands.results import Answered, RunFolder, read_run, score_lines,
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, InputError
 from evalkit.media.decoder import LIMIT_S, Decoders
+from evalkit.models import MEMORY_FRACTION
 from evalkit.records import Outcome
 from evalkit.redact import redact, redact_command
 from evalkit.registry import choose, load_tasks
 from evalkit.requests import build_requests, recipe_for
 from evalkit.run.lock import RunLock
-from evalkit.run.plan import Job, Unit, plan
+from evalkit.run.plan import Job, Plan, plan
 from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
 from evalkit.run.store import answered_ids, read_shards, write_json, write_predictions
 from evalkit.scoring import check_labels
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
 DEFAULT_CARD = "internvl2"
+# Decoders of a rank at most.
+MOST_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class RunOptions:
     """The options of ``evalkit run``, as given.
 
     Attributes:
+        memory_fraction: share of the device's memory that the job may use.
         lease: seconds without a sign of life after which the other ranks take a rank's work.
         media_timeout: seconds that decoding one file may take.
         trust_remote_code: accepted and not needed: see ``_say_what_is_not_run``.
@@ -62,6 +66,7 @@ class RunOptions:
     device: str = "auto"
     attention: str = "sdpa"
     audit: int = 0
+    memory_fraction: float = MEMORY_FRACTION
     lease: float = 600.0
     media_timeout: float = LIMIT_S
     trust_remote_code: bool = False
@@ -185,16 +190,16 @@ def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> Ended:
 
 def _prepare_together(
     options: RunOptions, ranks: Ranks, command: Sequence[str], lock: RunLock, stack: ExitStack
-) -> tuple[_Prepared, list[Unit]] | int:
+) -> tuple[_Prepared, Plan] | int:
     """Return this rank's preparation and the plan, which rank 0 makes; or the code to leave with."""
     try:
         prepared = _prepare(options, ranks, lock)
         stack.enter_context(prepared.decoders)
         if ranks.rank == 0:
             _open_run(prepared, command)
-            units = _plan(prepared)
-            ranks.publish("plan", {"units": units})
-            return prepared, units
+            made = _plan(prepared)
+            ranks.publish("plan", made._asdict())
+            return prepared, made
     except (EvalkitError, OSError) as error:
         code = error.exit_code if isinstance(error, EvalkitError) else InputError.exit_code
         if ranks.rank == 0:
@@ -208,7 +213,7 @@ def _prepare_together(
     if "exit" in message:
         return int(message["exit"])
     lock.join()
-    return prepared, [[(task, index) for task, index in unit] for unit in message["units"]]
+    return prepared, Plan([[(task, index) for task, index in unit] for unit in message["units"]], message["costs"])
 
 
 def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
@@ -243,22 +248,26 @@ def _open_model(options: RunOptions, ranks: Ranks) -> Model:
             device = f"cuda:{ranks.local_rank % torch.cuda.device_count()}"
         if ranks.local_world > 1:  # torchrun sets one thread; without it every rank would take all cores
             torch.set_num_threads(max(1, _cores() // ranks.local_world))
-    return open_model(options.model, device, options.dtype, options.attention, options.engine)
+    return open_model(
+        options.model, device, options.dtype, options.attention, options.engine, options.memory_fraction,
+        ranks.local_world,
+    )  # fmt: skip
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _plan(prepared: _Prepared) -> list[Unit]:
+def _plan(prepared: _Prepared) -> Plan:
     """Return the units without an answer; those that failed before are asked again."""
     jobs = prepared.jobs
     done = {job.task.name: answered_ids(prepared.options.out / job.task.name) for job in jobs}
     probe = prepared.decoders.layout_of if prepared.model.needs_media else None
-    units = plan(jobs, done, prepared.root, probe)
-    open_samples, total = sum(map(len, units)), sum(len(job.samples) for job in jobs)
-    say(f"{total} samples, {total - open_samples} answered before; {open_samples} to ask in {len(units)} media groups")
-    return units
+    made = plan(jobs, done, prepared.root, probe)
+    groups, total = len(made.units), sum(len(job.samples) for job in jobs)
+    open_samples = sum(map(len, made.units))
+    say(f"{total} samples, {total - open_samples} answered before; {open_samples} to ask in {groups} media groups")
+    return made
 
 
 def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
@@ -338,12 +347,12 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _answer_and_finish(prepared: _Prepared, units: list[Unit], started: float) -> Ended:
+def _answer_and_finish(prepared: _Prepared, made: Plan, started: float) -> Ended:
     from evalkit.run.progress import Progress
     from evalkit.run.queue import WorkQueue
-    from evalkit.run.worker import work
+    from evalkit.run.worker import AHEAD, work
 
-    ranks, options = prepared.ranks, prepared.options
+    ranks, options, units = prepared.ranks, prepared.options, made.units
     requests = {job.task.name: job.requests for job in prepared.jobs}
 
     def name(unit: int) -> str:
@@ -352,10 +361,11 @@ def _answer_and_finish(prepared: _Prepared, units: list[Unit], started: float) -
         return f"{request.views[0].media.path if request.views else first} ({first} {request.id})"
 
     me = f"process {os.getpid()} on {platform.node()}"
-    queue = WorkQueue(ranks, len(units), options.lease, name, me, say)
+    queue = WorkQueue(ranks, made.costs, options.lease, name, me, say)
     totals = {job.task.name: len(job.samples) for job in prepared.jobs}
     progress = Progress(totals, Counter(task for unit in units for task, _ in unit), ranks, options.out)
-    work(units, requests, prepared.model, prepared.decoders, options.out, ranks.rank, queue, progress)
+    ahead = min(MOST_AHEAD, max(AHEAD, _cores() // ranks.local_world))
+    work(units, requests, prepared.model, prepared.decoders, options.out, ranks.rank, queue, progress, ahead)
     leader = queue.leads()
     counts = progress.share()
     progress.close()

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("sdpa", "eager")
+MEMORY_FRACTION = 0.8
 
 
 def load_model(
-    path: str, device: str = "auto", dtype: str = "auto", attention: str = "sdpa", engine: str = "grouped"
+    path: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    engine: str = "grouped",
+    memory_fraction: float = MEMORY_FRACTION,
+    sharers: int = 1,
 ) -> InternVL2Model:
     """Load an InternVL2 checkpoint.
 
@@ -29,6 +36,8 @@ def load_model(
         attention: ``sdpa`` or ``eager``. The released config asks for flash attention; torch's SDPA takes its flash
             kernels where the device has them, so no extra package is needed.
         engine: ``grouped`` or ``reference`` (one question at a time).
+        memory_fraction: share of the device's memory that the job may use, weights included.
+        sharers: processes of the job on this machine.
 
     Raises:
         InputError: the checkpoint or the device cannot be used.
@@ -43,7 +52,8 @@ def load_model(
         dtype = "bfloat16" if place.type == "cuda" else "float32"
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
-    return InternVL2Model(resolve_checkpoint(path), place, getattr(torch, dtype), attention, shared=engine == "grouped")
+    folder, kind = resolve_checkpoint(path), getattr(torch, dtype)
+    return InternVL2Model(folder, place, kind, attention, engine == "grouped", memory_fraction, sharers)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -64,7 +74,9 @@ def resolve_device(device: str) -> torch.device:
     return place
 
 
-def open_model(name: str, device: str, dtype: str, attention: str, engine: str) -> Model:
+def open_model(
+    name: str, device: str, dtype: str, attention: str, engine: str, memory_fraction: float, sharers: int
+) -> Model:
     """Open what ``--model`` names: ``replay:FILE-or-RUN``, a checkpoint folder or a Hub id.
 
     Raises:
@@ -74,4 +86,4 @@ def open_model(name: str, device: str, dtype: str, attention: str, engine: str) 
         from evalkit.models.replay import ReplayModel
 
         return ReplayModel(Path(name.removeprefix("replay:")))
-    return load_model(name, device, dtype, attention, engine)
+    return load_model(name, device, dtype, attention, engine, memory_fraction, sharers)

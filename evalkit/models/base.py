@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,29 @@ from evalkit.records import Request, Response
 Pixels = list[npt.NDArray[np.uint8]]
 
 
+class MediaGroup(NamedTuple):
+    """Requests that look at the same media.
+
+    Attributes:
+        requests: at least one, all with equal ``views``.
+        pixels: uint8 tiles of shape (tiles, S, S, 3) for each ``<image>``; empty if the model needs no media.
+    """
+
+    requests: Sequence[Request]
+    pixels: Pixels
+
+
 class Model(Protocol):
-    """Answers groups of requests that look at the same media."""
+    """Answers groups of requests."""
 
     needs_media: bool
 
-    def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
-        """Yield each request's response the moment it is there.
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        """Yield each request's response the moment it is there, in any order.
 
         Args:
-            requests: requests with equal ``views``.
-            pixels: uint8 tiles of shape (tiles, S, S, 3) for each ``<image>``; empty if ``needs_media`` is False.
+            groups: to be taken one by one, as many at a time as the model works on together. Those whose answers are
+                not all there when an error is raised are asked again, one by one and then in parts.
         """
 
     def reference(self) -> Model | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.models.base import Pixels
+from evalkit.models.base import MediaGroup
 from evalkit.records import Outcome, Request, Response
 from evalkit.run.store import read_predictions
 
@@ -45,9 +45,9 @@ class ReplayModel:
     def reference(self) -> None:
         """Return None: recorded responses are not computed."""
 
-    def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
         """Yield the recorded responses; a sample without one is ``missing``."""
-        for request in requests:
+        for request in (request for group in groups for request in group.requests):
             recorded = self.by_task.get(request.task if self.source.is_dir() else "", {})
             absent = Response(request.id, "", Outcome.MISSING, reason="no recorded response")
             yield request, recorded.get(request.id, absent)

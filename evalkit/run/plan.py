@@ -6,21 +6,28 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from evalkit.data.root import DataRoot
 from evalkit.media.load import Layout, canonical
 from evalkit.records import Recipe, Request, Sample, View
 from evalkit.task import Task
 
-# Relative costs, from the parameters that work on each: a tile passes 0.3 G of vision weights for 1025 patches
-# and leaves 256 tokens for 0.5 G of language weights; an answer is a dozen single steps.
-TILE_COST = 4.0
-ANSWER_COST = 1.0
+# Relative costs of the released 1B model, see docs/performance.md: a tile is encoded and its 256 tokens join the
+# prefix; a question has a few tokens of its own; each token of an answer is a step.
+TILE_COST, QUESTION_COST, TOKEN_COST = 4.0, 0.1, 0.02
+# Expected tokens of an answer where the limit is higher: single words, letters and boxes are what is asked for.
+USUAL_ANSWER = 12
 
 # Files whose headers are read at a time.
 PROBES = min(4, os.cpu_count() or 1)
 
 Unit = list[tuple[str, int]]
+
+
+def group_cost(tiles: int, answers: Iterable[int]) -> float:
+    """Return what a media group costs: its tiles, and the expected tokens of each answer."""
+    return TILE_COST * tiles + sum(QUESTION_COST + TOKEN_COST * tokens for tokens in answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,14 @@ def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
         return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
-def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, probe: Probe | None) -> list[Unit]:
+class Plan(NamedTuple):
+    """Units of work, the costliest first, and what each costs."""
+
+    units: list[Unit]
+    costs: list[float]
+
+
+def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, probe: Probe | None) -> Plan:
     """Return the units of work, the costliest first.
 
     A unit is one image (or video, or set of images) with all open questions on it, of all tasks that look at it in the
@@ -60,20 +74,21 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, prob
         jobs: the tasks.
         done: ids that have an answer already, by task.
         root: the data root.
-        probe: tells how a view is cut; None: the model looks at no media, and all groups cost the same.
+        probe: tells how a view is cut; None: the model looks at no media, and only the questions cost.
     """
     groups: dict[tuple[View, ...], Unit] = {}
+    answers: dict[tuple[View, ...], list[int]] = {}
     for job in jobs:
         answered = done.get(job.task.name, frozenset())
         for request in job.requests:
             if request.id not in answered:
                 views = tuple(canonical(view, root) for view in request.views)
                 groups.setdefault(views, []).append((job.task.name, request.index))
+                answers.setdefault(views, []).append(min(request.generation.max_new_tokens, USUAL_ANSWER))
     cut = layouts((view for views in groups for view in views), probe) if probe else {}
-
-    def cost(item: tuple[tuple[View, ...], Unit]) -> float:
-        views, unit = item
+    priced = []
+    for views, unit in groups.items():
         tiles = sum(layout.tiles * layout.images for view in views if (layout := cut.get(view)))
-        return TILE_COST * tiles + ANSWER_COST * len(unit)
-
-    return [unit for _, unit in sorted(groups.items(), key=cost, reverse=True)]
+        priced.append((group_cost(tiles, answers[views]), unit))
+    priced.sort(key=lambda item: -item[0])
+    return Plan([unit for _, unit in priced], [round(cost, 2) for cost, _ in priced])

@@ -9,9 +9,9 @@ Nobody waits for a rank: the run ends when every unit is done.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 from evalkit.run.ranks import Ranks
@@ -20,6 +20,23 @@ from evalkit.run.ranks import Ranks
 BEAT_S = 0.5
 LOOK_S = 30.0
 IDLE_S = 0.1
+# Share of what each rank would get of the rest that a rank may hold in hand.
+HOLD = 0.5
+
+
+def may_hold(held: float, cost: float, left: float, world: int) -> bool:
+    """Return whether a rank may take a unit beside those it holds.
+
+    A rank that decodes ahead or works on many units together must not hold what others will soon lack: with a heavy
+    tail, the costliest units would all wait behind each other in the first rank's hands.
+
+    Args:
+        held: cost of the units it holds.
+        cost: of the next unit.
+        left: of that and all units after it.
+        world: number of ranks.
+    """
+    return world == 1 or held + cost <= HOLD * left / world
 
 
 @dataclass(slots=True)
@@ -37,7 +54,7 @@ class WorkQueue:
 
     Args:
         ranks: the job's processes.
-        total: number of units.
+        costs: of each unit, in the order in which they are taken; only their proportions matter.
         lease: seconds without a sign of life after which a rank's units are given to others.
         name: what a unit is called in a message.
         known_as: how a person finds this process.
@@ -48,7 +65,7 @@ class WorkQueue:
     def __init__(
         self,
         ranks: Ranks,
-        total: int,
+        costs: Sequence[float],
         lease: float,
         name: Callable[[int], str],
         known_as: str,
@@ -56,7 +73,9 @@ class WorkQueue:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ranks = ranks
-        self._total = total
+        self._total = len(costs)
+        self._costs = costs
+        self._left = list(accumulate(reversed(costs)))[::-1]  # cost of each unit and all after it
         self._lease = lease
         self._name = name
         self._known_as = known_as
@@ -71,14 +90,23 @@ class WorkQueue:
         self._publish()
 
     def take(self) -> int | None:
-        """Return the next unit for this rank; None if there is none to take now."""
+        """Return the next unit for this rank; None if there is none to take now, or it should not hold more."""
         looked = self._look()
+        if self._fresh and self._turns and not self._plenty():
+            return None
         if self._fresh:
             unit = self._ranks.count("taken") - 1
             if unit < self._total:
                 return self._hold(unit, 0)
             self._fresh = False
         return self._claim() if looked else None
+
+    def _plenty(self) -> bool:
+        unit = self._ranks.count("taken", 0)
+        if unit >= self._total:
+            return True  # the counter will say so
+        held = sum(self._costs[number] for number in self._turns)
+        return may_hold(held, self._costs[unit], self._left[unit], self._ranks.world)
 
     def taken_over(self, unit: int) -> bool:
         """Return whether a unit was claimed from another rank, which may have answered part of it."""

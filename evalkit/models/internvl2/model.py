@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evalkit.models.base import Pixels
+from evalkit.models.base import MediaGroup, Pixels
 from evalkit.models.internvl2.config import read_config
-from evalkit.models.internvl2.generation import Answer, Generator, Prompt, Sampling
-from evalkit.models.internvl2.network import TILE_BATCH, load_network, normalise
+from evalkit.models.internvl2.decoder import Decoder
+from evalkit.models.internvl2.engine import Engine, Found, Group
+from evalkit.models.internvl2.generation import Prompt, Sampling, answer_alone
+from evalkit.models.internvl2.memory import usable_bytes
+from evalkit.models.internvl2.network import load_network, normalise
 from evalkit.models.internvl2.prompt import CONTEXT, END, IMAGE, chat_prompt, encode_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer, TokenizerLike
 from evalkit.records import Outcome, Request, Response
 
 # Keys of a generation config that change nothing when decoding greedily, or that evalkit sets itself.
 _IGNORED = {"num_beams", "pad_token_id", "eos_token_id", "use_cache"}
-# Positions (prompt and answer) of all rows that one decoding batch may hold in its cache.
-CACHE_TOKENS = 65_536
+# Tiles that pass the vision encoder together, and that are taken into work at a time.
+CPU_TILES, CPU_ADMITTED, GPU_TILES = 2, 32, 64
 
 
 class InternVL2Model:
@@ -31,15 +35,25 @@ class InternVL2Model:
         folder: checkpoint folder in the official layout.
         device: where it runs.
         dtype: of weights and activations.
-        attention: ``sdpa``, or ``eager`` (bit-identical to the official code without flash attention).
+        attention: ``sdpa``, or ``eager`` (bit-identical to the official code without flash attention, by the reference
+            engine; the grouped one encodes media with it and has its own attention over shared prefixes).
         shared: the grouped engine: media are encoded once and the questions on them answered together. False is the
             official loop: one question at a time, everything computed anew.
+        memory_fraction: share of the device's memory that may be used, weights included.
+        sharers: processes of this job on this machine, which share its memory where the device is the CPU.
     """
 
     needs_media = True
 
     def __init__(
-        self, folder: Path, device: torch.device, dtype: torch.dtype, attention: str = "sdpa", shared: bool = True
+        self,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        attention: str = "sdpa",
+        shared: bool = True,
+        memory_fraction: float = 0.8,
+        sharers: int = 1,
     ) -> None:
         self.config = read_config(folder)
         self.tokenizer = ChatTokenizer(folder)
@@ -49,8 +63,15 @@ class InternVL2Model:
         self.shared = shared
         self.network = load_network(folder, self.config, device, dtype, attention)
         self.context_id = self.tokenizer.convert_tokens_to_ids(CONTEXT)
-        end_id = self.tokenizer.convert_tokens_to_ids(END)
-        self.generator = Generator(self.network.language_model, self.context_id, end_id)
+        self.end_id = self.tokenizer.convert_tokens_to_ids(END)
+        on_gpu = device.type == "cuda"
+        self.tile_batch = GPU_TILES if on_gpu else CPU_TILES
+        tile_work = self.tile_batch * self.network.tile_bytes()
+        left = usable_bytes(device, memory_fraction, sharers) - tile_work
+        self.engine = Engine(
+            Decoder(self.network.language_model), self._features, self.context_id, self.end_id, left,
+            GPU_TILES if on_gpu else CPU_ADMITTED, fixed=on_gpu,
+        )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """Return the settings and size of the model for run.json."""
@@ -60,12 +81,11 @@ class InternVL2Model:
             "device": str(self.device),
             "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
             "note": self.config.evalkit_note,
+            "memory_budget": self.engine.budget,
             "settings": {
                 "dtype": str(self.dtype).removeprefix("torch."),
                 "attention": self.attention,
                 "engine": "grouped" if self.shared else "reference",
-                "cache_tokens": CACHE_TOKENS,
-                "tile_batch": TILE_BATCH,
             },
         }
 
@@ -75,53 +95,76 @@ class InternVL2Model:
         model.shared = False
         return model
 
-    def answer(self, requests: Sequence[Request], pixels: Pixels) -> Iterator[tuple[Request, Response]]:
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
         """Yield each request's response the moment it is there (see ``models.base.Model``)."""
-        tiles = [len(image) for image in pixels]
-        prompts = []
-        features = self._features(pixels) if self.shared else None
+        asked: dict[tuple[int, int], tuple[Request, Prompt]] = {}
+        refused: deque[tuple[Request, Response]] = deque()
+
+        def asking() -> Iterator[Group]:
+            for number, group in enumerate(groups):
+                tiles = [len(image) for image in group.pixels]
+                prompts = list(self._prompts(group.requests, tiles, refused))
+                asked.update(((number, row), pair) for row, pair in enumerate(prompts))
+                if prompts:
+                    yield Group(number, [prompt for _, prompt in prompts], sum(tiles), group.pixels)
+
+        for found in self._answer(asking()):
+            request, prompt = asked.pop((found.key, found.row))
+            outcome = Outcome.OK if found.answer.ended else Outcome.TRUNCATED
+            text = self._text(self.tokenizer, found.answer.ids)
+            yield request, Response(request.id, text, outcome, len(prompt.ids), len(found.answer.ids))
+            while refused:
+                yield refused.popleft()
+        yield from refused
+
+    def _prompts(
+        self, requests: Sequence[Request], tiles: list[int], refused: deque[tuple[Request, Response]]
+    ) -> Iterator[tuple[Request, Prompt]]:
         for request in requests:
             limits = request.generation
             try:
                 ids = encode_prompt(self.tokenizer, chat_prompt(request.prompt), tiles, self.config.tokens_per_tile)
             except ValueError as error:
-                yield request, Response(request.id, "", Outcome.MODEL_ERROR, reason=str(error))
-                continue
-            prompts.append((request, Prompt(ids, features, 0, limits.max_new_tokens, limits.min_new_tokens)))
-        for batch in self._batches(prompts):
-            batch_prompts = [prompt for _, prompt in batch]
-            if not self.shared:
-                alone = batch_prompts[0]
-                features = self._features(pixels)
-                batch_prompts = [Prompt(alone.ids, features, 0, alone.max_new_tokens, alone.min_new_tokens)]
-            for found in self.generator.generate(batch_prompts):
-                request, prompt = batch[found.row]
-                yield request, self._response(request, prompt, found)
+                refused.append((request, Response(request.id, "", Outcome.MODEL_ERROR, reason=str(error))))
+            else:
+                yield request, Prompt(ids, limits.max_new_tokens, limits.min_new_tokens)
 
-    def _response(self, request: Request, prompt: Prompt, found: Answer) -> Response:
-        outcome = Outcome.OK if found.ended else Outcome.TRUNCATED
-        text = self._text(self.tokenizer, found.ids)
-        return Response(request.id, text, outcome, len(prompt.ids), len(found.ids))
+    def _answer(self, groups: Iterator[Group]) -> Iterator[Found]:
+        if self.shared:
+            try:
+                yield from self.engine.answer(groups)
+            except torch.OutOfMemoryError:
+                self.engine.shrink()
+                raise
+            return
+        for group in groups:
+            for row, prompt in enumerate(group.prompts):
+                (features,) = self._features([group.media])
+                answer = answer_alone(self.network.language_model, prompt, features, self.context_id, self.end_id)
+                yield Found(group.key, row, answer)
 
-    def _batches(self, prompts: list[tuple[Request, Prompt]]) -> Iterator[list[tuple[Request, Prompt]]]:
-        batch: list[tuple[Request, Prompt]] = []
-        used = 0
-        for request, prompt in prompts:
-            size = len(prompt.ids) + prompt.max_new_tokens
-            if batch and (not self.shared or used + size > CACHE_TOKENS):
-                yield batch
-                batch, used = [], 0
-            batch.append((request, prompt))
-            used += size
-        if batch:
-            yield batch
+    def _features(self, media: Sequence[Pixels | Tensor | None]) -> list[Tensor | None]:
+        """Return the features of several groups, (context tokens, width) each; their tiles are encoded together."""
+        encoded = self._encode([torch.from_numpy(image) for item in media if isinstance(item, list) for image in item])
+        found: list[Tensor | None] = []
+        for item in media:
+            if isinstance(item, list):
+                images = [next(encoded) for _ in item]
+                found.append(torch.cat(images).flatten(0, 1) if images else None)
+            else:
+                found.append(item)
+        return found
 
-    def _features(self, pixels: Pixels) -> Tensor | None:
-        if not pixels:
-            return None
-        # One uint8 transfer; normalised on the device.
-        tiles = torch.cat([torch.from_numpy(image) for image in pixels]).to(self.device)
-        return self.network.image_features(normalise(tiles, self.dtype)).flatten(0, 1)
+    def _encode(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield each image's features, (tiles, tokens, width), from its uint8 tiles, (tiles, S, S, 3)."""
+        if not images:
+            return
+        tiles = torch.cat(list(images))
+        if self.device.type == "cuda":  # one transfer of uint8 that nothing waits for; normalised there
+            tiles = tiles.pin_memory().to(self.device, non_blocking=True)
+        parts = torch.split(tiles, self.tile_batch)
+        features = torch.cat([self.network.image_features(normalise(part, self.dtype)) for part in parts])
+        yield from torch.split(features, [len(image) for image in images])
 
     @staticmethod
     def _text(tokenizer: TokenizerLike, ids: list[int]) -> str:
@@ -157,7 +200,7 @@ class InternVL2Model:
         features: Tensor | None = None
         if pixel_values is not None and len(pixel_values):
             features = self.network.image_features(pixel_values.to(self.device, self.dtype)).flatten(0, 1)
-        prompts = []
+        groups: list[Group] = []
         taken = 0
         for question, tiles in zip(questions, per_question, strict=True):
             if pixel_values is not None and IMAGE not in question:
@@ -165,10 +208,10 @@ class InternVL2Model:
             ids = encode_prompt(tokenizer, chat_prompt(question), tiles, self.config.tokens_per_tile)
             count = sum(tiles) * self.config.tokens_per_tile
             own = features[taken : taken + count] if features is not None else None
-            prompts.append(Prompt(ids, own, taken, *limits))
+            groups.append(Group(len(groups), [Prompt(ids, *limits)], 0, own))
             taken += count
-        answers = {found.row: found.ids for found in self.generator.generate(prompts, sampling)} if prompts else {}
-        return [self._text(tokenizer, answers[row]) for row in range(len(prompts))]
+        answers = {found.key: found.answer.ids for found in self.engine.answer(groups, sampling)}
+        return [self._text(tokenizer, answers[row]) for row in range(len(groups))]
 
 
 def _images(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import InternVLVisionConfig, InternVLVisionModel, Qwen2Config, Qwen2ForCausalLM
+from torch.nn import functional
+from transformers import AttentionInterface, InternVLVisionConfig, InternVLVisionModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from evalkit.errors import InputError
@@ -18,8 +19,8 @@ from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig, firs
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Tiles that pass the vision encoder together.
-TILE_BATCH = 16
+# Name under which transformers finds ``scaled_attention``.
+WIDE_ATTENTION = "evalkit_sdpa"
 # Weights that are Python pickles.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
@@ -49,7 +50,9 @@ class InternVL2(nn.Module):
     def __init__(self, config: CheckpointConfig, attention: str) -> None:
         super().__init__()
         llm = config.llm_config.model_dump(exclude={"model_type", "rope_scaling"})
-        self.vision_model = InternVLVisionModel(_vision_config(config.vision_config, attention))
+        AttentionInterface.register(WIDE_ATTENTION, _wide_attention)
+        vision_attention = WIDE_ATTENTION if attention == "sdpa" else attention
+        self.vision_model = InternVLVisionModel(_vision_config(config.vision_config, vision_attention))
         width = 4 * config.vision_config.hidden_size
         out = config.llm_config.hidden_size
         self.mlp1 = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out), nn.GELU(), nn.Linear(out, out))
@@ -57,17 +60,22 @@ class InternVL2(nn.Module):
         self.language_model = Qwen2ForCausalLM(Qwen2Config(**llm, attn_implementation=attention))
 
     @torch.inference_mode()
-    def image_features(self, pixel_values: Tensor, tile_batch: int = TILE_BATCH) -> Tensor:
-        """Encode tiles (protocol sheet 1.5).
+    def image_features(self, pixel_values: Tensor) -> Tensor:
+        """Encode tiles (protocol sheet 1.5), all at a time.
 
         Args:
             pixel_values: normalised tiles, (tiles, 3, S, S).
-            tile_batch: tiles encoded at a time.
 
         Returns:
             (tiles, tokens per tile, language width).
         """
-        return torch.cat([self._encode(chunk) for chunk in torch.split(pixel_values, tile_batch)])
+        return self._encode(pixel_values)
+
+    def tile_bytes(self) -> int:
+        """Return about how many bytes a tile takes on its way through the vision encoder, weights not counted."""
+        config = self.vision_model.config
+        patches = (int(config.image_size[0]) // int(config.patch_size[0])) ** 2 + 1
+        return 4 * patches * (8 * int(config.hidden_size) + 2 * int(config.intermediate_size))
 
     def _encode(self, pixel_values: Tensor) -> Tensor:
         hidden = self.vision_model(pixel_values=pixel_values).last_hidden_state[:, 1:]
@@ -78,6 +86,21 @@ class InternVL2(nn.Module):
         blocks = blocks.reshape(tiles, side // 2, side // 2, 4 * width).permute(0, 2, 1, 3)
         projected: Tensor = self.mlp1(blocks.reshape(tiles, patches // 4, 4 * width))
         return projected
+
+
+def scaled_attention(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
+    """Return torch's scaled dot-product attention; on CPUs in float32, which is faster there and more exact."""
+    if query.device.type == "cpu" and query.dtype != torch.float32:
+        wide = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=causal)
+        return wide.to(query.dtype)
+    return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
+
+
+def _wide_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **options: Any
+) -> tuple[Tensor, None]:
+    """Attend as transformers asks of an implementation: (tiles, heads, patches, size) to (tiles, patches, ...)."""
+    return scaled_attention(query, key, value).transpose(1, 2), None
 
 
 def normalise(tiles: Tensor, dtype: torch.dtype) -> Tensor:

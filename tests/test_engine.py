@@ -1,0 +1,157 @@
+"""The grouped engine: whatever is in work together, every answer is the one that its prompt gets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+import torch
+
+from evalkit.demo.layout import CHECKPOINT
+from evalkit.models import load_model
+from evalkit.models.base import MediaGroup
+from evalkit.models.internvl2 import engine as engines
+from evalkit.models.internvl2.cache import Arena, token_bytes
+from evalkit.models.internvl2.engine import Engine, Group
+from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone
+from evalkit.models.internvl2.model import InternVL2Model
+from evalkit.records import Generation, Outcome, Request
+from evalkit.run.worker import _answers
+
+ENOUGH = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def model() -> InternVL2Model:
+    return load_model(str(CHECKPOINT), device="cpu", dtype="float32")
+
+
+def make_groups(model: InternVL2Model, seed: int, count: int = 6) -> list[Group]:
+    """Groups of one to nine prompts, with and without media, with long and short answers and prefixes."""
+    rng = Random(seed)
+    width = model.network.language_model.config.hidden_size
+    groups = []
+    for number in range(count):
+        images = rng.choice((0, 1, 2))
+        context = [model.context_id] * (16 * images)
+        start = [rng.randrange(300, 900) for _ in range(rng.randint(1, 30))]
+        prompts = [
+            Prompt(
+                start + context + [rng.randrange(300, 900) for _ in range(rng.randint(1, 12))],
+                rng.randint(1, 12),
+                rng.choice((0, 1, 12)),
+            )
+            for _ in range(rng.choice((1, 2, 3, 9)))
+        ]
+        features = torch.randn(len(context), width, generator=torch.Generator().manual_seed(seed + number))
+        groups.append(Group(number, prompts, images, features if images else None))
+    return groups
+
+
+def one_by_one(model: InternVL2Model, groups: list[Group]) -> dict[tuple[int, int], Answer]:
+    language = model.network.language_model
+    return {
+        (group.key, row): answer_alone(
+            language, prompt, group.media if isinstance(group.media, torch.Tensor) else None,
+            model.context_id, model.end_id,
+        )
+        for group in groups
+        for row, prompt in enumerate(group.prompts)
+    }  # fmt: skip
+
+
+def engine_of(model: InternVL2Model, budget: int = ENOUGH, fixed: bool = False) -> Engine:
+    return Engine(model.engine.decoder, model.engine.encode, model.context_id, model.end_id, budget, 32, fixed)
+
+
+def together(engine: Engine, groups: list[Group]) -> dict[tuple[int, int], Answer]:
+    found = [((item.key, item.row), item.answer) for item in engine.answer(groups)]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("fixed", [False, True])
+def test_answers_are_those_of_each_prompt_alone(seed: int, fixed: bool, model: InternVL2Model) -> None:
+    groups = make_groups(model, seed)
+    assert together(engine_of(model, fixed=fixed), groups) == one_by_one(model, groups)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("budget", [1, 300_000, 2_000_000])
+def test_little_memory_changes_no_answer(budget: int, fixed: bool, model: InternVL2Model) -> None:
+    groups = make_groups(model, 9)
+    assert together(engine_of(model, budget, fixed), groups) == one_by_one(model, groups)
+
+
+def test_rows_enter_as_others_leave(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CPU_ROWS", 4)
+    sizes = []
+    whole = engines._Session._step
+
+    def step(self: engines._Session, last: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(last))
+        return whole(self, last, early)
+
+    monkeypatch.setattr(engines._Session, "_step", step)
+    groups = [group._replace(prompts=[p for p in group.prompts for _ in (0, 1)]) for group in make_groups(model, 3)]
+    assert together(engine_of(model), groups) == one_by_one(model, groups)
+    assert max(sizes) == 4 and sum(sizes) > 2.5 * len(sizes)
+
+
+def test_groups_are_taken_only_when_there_is_room(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CPU_ROWS", 2)
+    groups = [Group(n, [Prompt([400 + n, 500], 5, 5)], 0, None) for n in range(6)]
+    taken = []
+
+    def source() -> Iterator[Group]:
+        for group in groups:
+            taken.append(group.key)
+            yield group
+
+    answers = engine_of(model).answer(source())
+    next(answers)
+    assert taken == [0, 1, 2]  # two in work, and the next in hand
+    assert len(list(answers)) == 5 and taken == list(range(6))
+
+
+def test_the_budget_holds(model: InternVL2Model) -> None:
+    """What the arenas take stays within the budget, except where one group alone needs more."""
+    engine = engine_of(model, 4_000_000)
+    groups = make_groups(model, 5, 12)
+    unit = token_bytes(model.network.language_model.config, torch.float32)
+    most = 0
+    session = engines._Session(engine, iter(groups), None)
+    with torch.inference_mode():
+        for _ in session.run():
+            taken = sum(room.arena.prefix + room.arena.rows * room.arena.own for room in session.rooms)
+            most = max(most, unit * taken)
+    assert engine.budget / 10 < most <= engine.budget
+
+
+def test_out_of_memory_takes_less_from_then_on(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(str(CHECKPOINT), device="cpu", dtype="float32")
+    enter = model.engine.decoder.enter
+
+    def narrow(arena: Arena, group: int, rows: list[int], suffixes: list[torch.Tensor]) -> torch.Tensor:
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("out of memory, injected")
+        return enter(arena, group, rows, suffixes)
+
+    monkeypatch.setattr(model.engine.decoder, "enter", narrow)
+    before = model.engine.budget
+    requests = [Request("t", number, str(number), f"Say {number}.", (), Generation(3)) for number in range(7)]
+    found = dict(_answers(model, [MediaGroup(requests[:6], []), MediaGroup(requests[6:], [])]))
+    assert sorted(request.index for request in found) == list(range(7))
+    assert {response.outcome for response in found.values()} <= {Outcome.OK, Outcome.TRUNCATED}
+    assert model.engine.budget < before and model.engine.most_rows < engines.CPU_ROWS
+
+
+def test_a_prompt_that_cannot_be_asked_costs_only_itself(model: InternVL2Model) -> None:
+    texts = ["Say it.", "Say <IMG_CONTEXT>.", "Say that."]
+    requests = [Request("t", number, str(number), text, (), Generation(2)) for number, text in enumerate(texts)]
+    outcomes = {request.id: response.outcome for request, response in model.answer([MediaGroup(requests, [])])}
+    assert outcomes["1"] is Outcome.MODEL_ERROR and len(outcomes) == 3
+    (alone,) = [response for _, response in model.answer([MediaGroup(requests[1:2], [])])]
+    assert alone.outcome is Outcome.MODEL_ERROR and "IMG_CONTEXT" in (alone.reason or "")
