@@ -30,12 +30,20 @@ LONGEST = (Load((8, 8, 8), 25, 1, 4), Load((1, 1), 16, 16, 2))
 
 def measure(folder: str, device: str, dtype: str, fraction: float) -> dict[str, float]:
     """Answer the longest inputs within a budget; return allowed and used MiB, and questions."""
+    before = peak_bytes()
     model = load_model(folder, device, dtype, memory_fraction=fraction)
+    weights = sum(parameter.nbytes for parameter in model.network.parameters())
+    loading = (peak_bytes() - before) / weights
     on_gpu = model.device.type == "cuda"
     total = torch.cuda.get_device_properties(model.device).total_memory if on_gpu else host_bytes()
     answered = sum(len(grouped(model, make_groups(model, load))) for load in LONGEST)
-    used = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"allowed": total * fraction / 2**20, "used": used / 2**20, "answered": answered}
+    used = torch.cuda.max_memory_allocated() if on_gpu else peak_bytes()
+    return {"allowed": total * fraction / 2**20, "used": used / 2**20, "answered": answered, "loading": loading}
+
+
+def peak_bytes() -> int:
+    """Return the greatest resident memory of this process so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
@@ -43,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--stored", choices=("float32", "bfloat16"), help="dtype of the checkpoint (default: --dtype)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.2, 0.4])
     parser.add_argument("--within", help=argparse.SUPPRESS)
@@ -50,14 +59,17 @@ def main() -> None:
     if args.within:
         print(json.dumps(measure(args.within, args.device, args.dtype, args.fractions[0])))
         return
-    print("| fraction | allowed MiB | used MiB | questions answered |\n|---:|---:|---:|---:|")
+    print("| fraction | allowed MiB | used MiB | questions answered | host memory of loading / weights |")
+    print("|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
-        write_random(Path(folder), args.size, getattr(torch, args.dtype))
+        write_random(Path(folder), args.size, getattr(torch, args.stored or args.dtype))
         for fraction in args.fractions:
             line = [sys.executable, __file__, "--within", folder, "--device", args.device, "--dtype", args.dtype]
             done = subprocess.run([*line, "--fractions", str(fraction)], capture_output=True, text=True, check=True)
             found = json.loads(done.stdout)
-            print(f"| {fraction} | {found['allowed']:.0f} | {found['used']:.0f} | {found['answered']} |")
+            print(
+                f"| {fraction} | {found['allowed']:.0f} | {found['used']:.0f} | {found['answered']} | {found['loading']:.2f} |"
+            )
 
 
 if __name__ == "__main__":

@@ -85,6 +85,16 @@ def test_little_memory_changes_no_answer(budget: int, fixed: bool, model: Intern
     assert together(engine_of(model, budget, fixed), groups) == one_by_one(model, groups)
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_prompts_without_anything_in_common(fixed: bool, model: InternVL2Model) -> None:
+    """The second group takes the place of one that had a prefix."""
+    first = Group(0, [Prompt([500, 501, 502, 503], 2, 2)], 0, None)
+    second = Group(1, [Prompt([400, 401], 4, 4), Prompt([410, 411, 412], 4, 4)], 0, None)
+    groups = [first, second]
+    engine = engine_of(model, 1, fixed)
+    assert together(engine, groups) == one_by_one(model, groups)
+
+
 def test_rows_enter_as_others_leave(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CPU_ROWS", 4)
     sizes = []

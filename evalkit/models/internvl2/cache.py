@@ -50,6 +50,7 @@ class Arena:
         layers = range(config.num_hidden_layers)
         self._prefix = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
         self._own = [torch.zeros(own_shape, device=device, dtype=dtype) for _ in layers]
+        self._used = [0] * groups  # the same as the next, known without asking the device
         self.prefixes = torch.zeros(groups, dtype=torch.long, device=device)
         self.lengths = torch.zeros(groups, rows, dtype=torch.long, device=device)
         self._index = (
@@ -57,33 +58,47 @@ class Arena:
             torch.arange(rows, device=device)[None, :].expand(groups, rows),
         )
 
+    def begin(self, group: int, prefix: int) -> None:
+        """Give a place to a group whose prefix has that many tokens."""
+        self.prefixes[group] = prefix
+        self._used[group] = prefix
+
     def keep_prefix(self, layer: int, group: int, key: Tensor, value: Tensor) -> None:
         """Store a prefix' keys and values, (heads, tokens, size) each."""
         for place, states in enumerate((key, value)):
             self._prefix[layer][place, group, :, : states.shape[1]] = states
 
-    def enter(self, layer: int, group: int, rows: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def hidden_at_first(self, group: int, tokens: int, shared: int) -> Tensor:
+        """Return what the first tokens of a row may not look at, (shared x tokens, prefix + tokens), true where not.
+
+        Args:
+            group: the row's group.
+            tokens: of the row.
+            shared: query heads that share a key head.
+        """
+        later = torch.ones(tokens, tokens, dtype=torch.bool, device=self.lengths.device).triu(1).repeat(shared, 1)
+        return torch.cat([later.new_zeros(len(later), self._used[group]), later], dim=1)
+
+    def enter(
+        self, layer: int, group: int, rows: Tensor, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor
+    ) -> Tensor:
         """Store the first tokens of rows and return their attention to the prefix and to each other.
 
         Args:
             layer: the layer.
             group: the group's place.
             rows: (n,), places of the rows in it.
-            query: (n, key heads, tokens x query heads of each, size).
+            query: (n, key heads, query heads of each x tokens, size).
             key: (n, key heads, tokens, size); of rows that are shorter the end is meaningless.
             value: as ``key``.
+            hidden: as ``hidden_at_first`` returns it.
 
         Returns:
             As ``query``.
         """
-        tokens = key.shape[2]
         for place, states in enumerate((key, value)):
-            self._own[layer][place, group, rows, :, :tokens] = states
-        used = int(self.prefixes[group])
-        prefix = self._prefix[layer][:, group : group + 1, :, :used]
-        shared = query.shape[2] // tokens
-        later = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1).repeat(shared, 1)
-        hidden = torch.cat([later.new_zeros(len(later), used), later], dim=1)
+            self._own[layer][place, group, rows, :, : key.shape[2]] = states
+        prefix = self._prefix[layer][:, group : group + 1, :, : self._used[group]]
         return _attend(query[None], (prefix[0], prefix[1]), (key[None], value[None]), hidden, self.scale)[0]
 
     def hidden(self, fixed: bool = False) -> Tensor:

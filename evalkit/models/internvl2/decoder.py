@@ -40,7 +40,6 @@ class Decoder:
             arena.keep_prefix(layer, group, key[0], value[0])
             return causal_attention(query, key, value)
 
-        arena.prefixes[group] = len(embeds)
         self._layers(embeds[None], torch.arange(len(embeds), device=embeds.device)[None], attend, last=True)
 
     def enter(self, arena: Arena, group: int, rows: Sequence[int], suffixes: Sequence[Tensor]) -> Tensor:
@@ -60,8 +59,10 @@ class Decoder:
         embeds = torch.nn.utils.rnn.pad_sequence(list(suffixes), batch_first=True)
         positions = arena.prefixes[group] + torch.arange(embeds.shape[1], device=lengths.device)
 
+        masked = arena.hidden_at_first(group, embeds.shape[1], self.heads // self.kv_heads)
+
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            found = arena.enter(layer, group, places, self._by_key_head(query), key, value)
+            found = arena.enter(layer, group, places, self._by_key_head(query), key, value, masked)
             return found.reshape(query.shape)
 
         hidden = self._layers(embeds, positions.expand(len(rows), -1), attend)

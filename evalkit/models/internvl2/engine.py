@@ -205,20 +205,18 @@ class _Session:
 
     def _fixed_place(self, group: Group, prefix: int, own: int) -> tuple[_Room, int] | None:
         """Return a free place in the one arena that there is, which is made anew when it is empty and does not fit."""
-        if not self._live():
-            arena = self.rooms[0].arena if self.rooms else None
-            if not arena or not arena.prefix // 2 < prefix <= arena.prefix or own > arena.own:
-                self.rooms.clear()
-                self.replayed = None
-                rows = min(len(group.prompts), GPU_GROUP_ROWS)
-                room_for = -(-max(prefix, 1) // GPU_PREFIX_STEP) * GPU_PREFIX_STEP
-                left = self.engine.budget - self.engine.work(prefix)
-                groups = max(1, min(GPU_GROUPS, left // self.engine.cost(rows, room_for, own)))
-                return self._room(groups, rows, room_for, own), 0
-        (room,) = self.rooms
-        fits = room.arena.prefix // 2 < prefix <= room.arena.prefix and own <= room.arena.own
-        free = next((number for number, live in enumerate(room.places) if live is None), None)
-        return (room, free) if fits and free is not None else None
+        wanted = -(-max(prefix, 1) // GPU_PREFIX_STEP) * GPU_PREFIX_STEP
+        arena = self.rooms[0].arena if self.rooms else None
+        fits = arena is not None and arena.prefix // 2 < wanted <= arena.prefix and own <= arena.own
+        if not fits and not self._live():
+            self.rooms.clear()
+            self.replayed = None
+            rows = min(len(group.prompts), GPU_GROUP_ROWS)
+            left = self.engine.budget - self.engine.work(prefix)
+            places = max(1, min(GPU_GROUPS, left // self.engine.cost(rows, wanted, own)))
+            return self._room(places, rows, wanted, own), 0
+        free = [number for number, live in enumerate(self.rooms[0].places) if live is None]
+        return (self.rooms[0], free[0]) if fits and free else None
 
     def _room(self, groups: int, rows: int, prefix: int, own: int) -> _Room:
         config, device, dtype = self.model.config, self.model.device, self.model.dtype
@@ -232,6 +230,7 @@ class _Session:
         before = ids[0][: live.prefix].count(context)
         rest = features[before:] if features is not None else None
         live.suffixes = [embed(self.model, tokens[live.prefix :], context, rest) for tokens in ids]
+        live.arena.begin(live.place, live.prefix)
         if live.prefix:
             embeds = embed(self.model, ids[0][: live.prefix], context, features)
             self.engine.decoder.prefill(live.arena, live.place, embeds)

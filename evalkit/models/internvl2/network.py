@@ -167,8 +167,12 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     for file in files:
         try:
             with safe_open(str(file), framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
-                    yield from translated(name, tensors.get_tensor(name))
+                names = list(tensors.keys())
+            for name in names:  # opened anew: what was read and converted leaves the memory with the mapping
+                with safe_open(str(file), framework="pt") as tensors:
+                    tensor = tensors.get_tensor(name)
+                yield from translated(name, tensor)
+                del tensor
         except (SafetensorError, OSError) as error:
             raise InputError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
 
