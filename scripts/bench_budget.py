@@ -67,9 +67,8 @@ def main() -> None:
             line = [sys.executable, __file__, "--within", folder, "--device", args.device, "--dtype", args.dtype]
             done = subprocess.run([*line, "--fractions", str(fraction)], capture_output=True, text=True, check=True)
             found = json.loads(done.stdout)
-            print(
-                f"| {fraction} | {found['allowed']:.0f} | {found['used']:.0f} | {found['answered']} | {found['loading']:.2f} |"
-            )
+            memory = f"{found['allowed']:.0f} | {found['used']:.0f}"
+            print(f"| {fraction} | {memory} | {found['answered']} | {found['loading']:.2f} |")
 
 
 if __name__ == "__main__":
