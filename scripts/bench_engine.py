@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--loads", help=f"separated by semicolons (default: all: {', '.join(LOADS)})")
+    parser.add_argument("--groups", type=int, metavar="N", help="the first N groups of each load")
     parser.add_argument("--memory-fraction", type=float, default=0.8)
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     args = parser.parse_args()
@@ -242,7 +243,8 @@ def main() -> None:
         print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr)
         rows = []
         for name in names:
-            rows.append(measure(model, name, LOADS[name], speed))
+            load = LOADS[name]._replace(questions=LOADS[name].questions[: args.groups])
+            rows.append(measure(model, name, load, speed))
             print(list(table(rows[-1:]))[-1], *(f"gaps {row.gaps}" for row in rows[-1:] if row.gaps), file=sys.stderr)
     print("\n".join(table(rows)))
     if args.out:
