@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,6 +19,8 @@ from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone
 from evalkit.models.internvl2.model import InternVL2Model
 from evalkit.records import Generation, Outcome, Request
 from evalkit.run.worker import _answers
+from scripts.bench_engine import Load, gap, grouped, make_groups, measure, table, unavoidable
+from scripts.random_checkpoint import write_random
 
 ENOUGH = 1 << 30
 
@@ -165,3 +168,17 @@ def test_a_prompt_that_cannot_be_asked_costs_only_itself(model: InternVL2Model) 
     assert outcomes["1"] is Outcome.MODEL_ERROR and len(outcomes) == 3
     (alone,) = [response for _, response in model.answer([MediaGroup(requests[1:2], [])])]
     assert alone.outcome is Outcome.MODEL_ERROR and "IMG_CONTEXT" in (alone.reason or "")
+
+
+def test_the_benchmark_asks_both_engines_the_same(tmp_path: Path) -> None:
+    model = load_model(str(write_random(tmp_path, "tiny", torch.float32)), device="cpu", dtype="float32")
+    load = Load((3, 1), 2, 2, 3)
+    row = measure(model, "made up", load, speed=1e9)
+    assert (row.questions, row.groups, row.equal, row.gaps) == (4, 2, 1.0, ())
+    assert min(row.reference_s, row.grouped_s, row.ratio, row.peak_share) > 0
+    groups = make_groups(model, load)
+    answers = grouped(model, groups)
+    other = Answer([answers[0, 0].ids[0], *(token + 1 for token in answers[0, 0].ids[1:])], False)
+    assert gap(model, groups[0], 0, answers[0, 0], other) >= 0  # of the second step, where they part
+    assert unavoidable(model, groups) > unavoidable(model, groups[:1]) > 0
+    assert len(list(table([row]))) == 3

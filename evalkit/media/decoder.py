@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 import warnings
@@ -20,6 +21,8 @@ from evalkit.records import View
 
 LIMIT_S = 120.0
 START_S = 120.0
+# Decoders give way to a model on the same CPU: its threads wait for each other at every step.
+NICE = 5
 # A decoder whose parent is gone ends itself this much later than its parent would have ended it.
 _GRACE_S = 10.0
 
@@ -152,6 +155,7 @@ _PARTS: dict[str, Any] = {
 
 def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
     """Answer the parent until it is gone."""
+    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even in the middle of a C library
     warnings.simplefilter("ignore")  # what matters is in the MediaError

@@ -133,8 +133,9 @@ class InternVL2Model:
         if self.shared:
             try:
                 yield from self.engine.answer(groups)
-            except torch.OutOfMemoryError:
-                self.engine.shrink()
+            except (RuntimeError, MemoryError) as error:
+                if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
+                    self.engine.shrink()
                 raise
             return
         for group in groups:
