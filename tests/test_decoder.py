@@ -20,6 +20,7 @@ from PIL import Image
 from evalkit.commands.job import build_jobs, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import InputError, MediaError
+from evalkit.media import decoder
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import load, probe
 from evalkit.records import Media, View
@@ -76,6 +77,25 @@ def test_a_decoder_that_hangs_is_ended_and_replaced(images: DataRoot) -> None:
             decoders.load(view("data/red.png"))
         assert not multiprocessing.active_children()
         assert decoders.load(view("data/red.png"))[0].shape == (1, 112, 112, 3)
+
+
+def test_a_decoder_that_hangs_while_it_sends_is_ended_and_replaced(
+    images: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More is to come than a pipe holds: the first bytes are there, the rest never comes."""
+    receive = decoder._PARTS["pixels"]
+
+    def stop_and_receive(*parts: object) -> object:
+        stop_children()
+        return receive(*parts)
+
+    Image.new("RGB", (300, 200), "blue").save(images.resolve("data/blue.png"))
+    with Decoders(images, limit=3) as decoders:
+        monkeypatch.setitem(decoder._PARTS, "pixels", stop_and_receive)
+        with pytest.raises(MediaError, match=r"data/blue\.png: not decoded within 3 s"):
+            decoders.load(view("data/blue.png"))
+        monkeypatch.undo()
+        assert decoders.load(view("data/blue.png"))[0].shape == (7, 112, 112, 3)
 
 
 def test_a_decoder_that_crashes_is_replaced(images: DataRoot) -> None:
@@ -146,7 +166,10 @@ def test_a_run_goes_on_after_decoders_hang(demo: Path, tmp_path: Path) -> None:
         for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
             if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
                 os.kill(int(child), signal.SIGSTOP)
-        _, errors = run.communicate(timeout=300)
+        try:
+            _, errors = run.communicate(timeout=300)
+        finally:
+            run.kill()
     assert run.returncode == 3 and "Traceback" not in errors, errors
     files = [out / task / "scores.jsonl" for task in tasks]
     records = [json.loads(line) for file in files for line in file.read_text().splitlines()]

@@ -19,7 +19,8 @@ from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone
 from evalkit.models.internvl2.model import InternVL2Model
 from evalkit.records import Generation, Outcome, Request
 from evalkit.run.worker import _answers
-from scripts.bench_engine import Load, gap, grouped, make_groups, measure, table, unavoidable
+from scripts import bench_engine
+from scripts.bench_engine import Load, gap, grouped, measure, table, unavoidable
 from scripts.random_checkpoint import write_random
 
 ENOUGH = 1 << 30
@@ -30,7 +31,7 @@ def model() -> InternVL2Model:
     return load_model(str(CHECKPOINT), device="cpu", dtype="float32")
 
 
-def make_groups(model: InternVL2Model, seed: int, count: int = 6) -> list[Group]:
+def some_groups(model: InternVL2Model, seed: int, count: int = 6) -> list[Group]:
     """Groups of one to nine prompts, with and without media, with long and short answers and prefixes."""
     rng = Random(seed)
     width = model.network.language_model.config.hidden_size
@@ -77,14 +78,14 @@ def together(engine: Engine, groups: list[Group]) -> dict[tuple[int, int], Answe
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("fixed", [False, True])
 def test_answers_are_those_of_each_prompt_alone(seed: int, fixed: bool, model: InternVL2Model) -> None:
-    groups = make_groups(model, seed)
+    groups = some_groups(model, seed)
     assert together(engine_of(model, fixed=fixed), groups) == one_by_one(model, groups)
 
 
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("budget", [1, 300_000, 2_000_000])
 def test_little_memory_changes_no_answer(budget: int, fixed: bool, model: InternVL2Model) -> None:
-    groups = make_groups(model, 9)
+    groups = some_groups(model, 9)
     assert together(engine_of(model, budget, fixed), groups) == one_by_one(model, groups)
 
 
@@ -108,7 +109,7 @@ def test_rows_enter_as_others_leave(model: InternVL2Model, monkeypatch: pytest.M
         return whole(self, last, early)
 
     monkeypatch.setattr(engines._Session, "_step", step)
-    groups = [group._replace(prompts=[p for p in group.prompts for _ in (0, 1)]) for group in make_groups(model, 3)]
+    groups = [group._replace(prompts=[p for p in group.prompts for _ in (0, 1)]) for group in some_groups(model, 3)]
     assert together(engine_of(model), groups) == one_by_one(model, groups)
     assert max(sizes) == 4 and sum(sizes) > 2.5 * len(sizes)
 
@@ -132,7 +133,7 @@ def test_groups_are_taken_only_when_there_is_room(model: InternVL2Model, monkeyp
 def test_the_budget_holds(model: InternVL2Model) -> None:
     """What the arenas take stays within the budget, except where one group alone needs more."""
     engine = engine_of(model, 4_000_000)
-    groups = make_groups(model, 5, 12)
+    groups = some_groups(model, 5, 12)
     unit = token_bytes(model.network.language_model.config, torch.float32)
     most = 0
     session = engines._Session(engine, iter(groups), None)
@@ -176,7 +177,7 @@ def test_the_benchmark_asks_both_engines_the_same(tmp_path: Path) -> None:
     row = measure(model, "made up", load, speed=1e9)
     assert (row.questions, row.groups, row.equal, row.gaps) == (4, 2, 1.0, ())
     assert min(row.reference_s, row.grouped_s, row.ratio, row.peak_share) > 0
-    groups = make_groups(model, load)
+    groups = bench_engine.make_groups(model, load)
     answers = grouped(model, groups)
     other = Answer([answers[0, 0].ids[0], *(token + 1 for token in answers[0, 0].ids[1:])], False)
     assert gap(model, groups[0], 0, answers[0, 0], other) >= 0  # of the second step, where they part

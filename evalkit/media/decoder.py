@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Literal
@@ -117,25 +118,58 @@ class _Child:
         Raises:
             MediaError: there is none, and the child is of no more use.
         """
+        sending = _Alarm(self._limit, self._process.kill)
         try:
             if not self._ready:  # starting an interpreter on a busy machine is not the file's time
                 self._ready = self._pipe.poll(START_S) and bool(self._pipe.recv())
             self._pipe.send((what, view))
             if not self._pipe.poll(self._limit):
-                raise MediaError(view.media.path, f"not decoded within {self._limit:g} s: its decoder was ended")
-            kind, content = self._pipe.recv()
-            return _PARTS[kind](self._pipe, content)
+                raise self._late(view)
+            with sending:  # it may also stand still in the middle
+                kind, content = self._pipe.recv()
+                found = _PARTS[kind](self._pipe, content)
         except (EOFError, OSError) as error:
+            if sending.rang:
+                raise self._late(view) from error
             self._process.join(5)
             code = self._process.exitcode
             how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             raise MediaError(view.media.path, f"its decoder crashed ({how})") from error
+        if sending.rang:
+            raise self._late(view)
+        return found
+
+    def _late(self, view: View) -> MediaError:
+        return MediaError(view.media.path, f"not decoded within {self._limit:g} s: its decoder was ended")
 
     def end(self) -> None:
         """End the process; one that even SIGKILL cannot reach (a dead network file system) is left behind."""
         self._pipe.close()
         self._process.kill()
         self._process.join(1)
+
+
+class _Alarm:
+    """Does something if a block takes longer than a time; ``rang`` says, after the block, whether it did."""
+
+    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
+        self.rang = False
+        self._action = action
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+
+    def _ring(self) -> None:
+        self.rang = True
+        self._action()
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
 
 
 def _receive_pixels(pipe: Connection, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.uint8]]:
