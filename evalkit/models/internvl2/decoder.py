@@ -38,7 +38,7 @@ class Decoder:
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             arena.keep_prefix(layer, group, key[0], value[0])
-            return causal_attention(query, key, value)
+            return scaled_attention(query, key, value, causal=True)
 
         self._layers(embeds[None], torch.arange(len(embeds), device=embeds.device)[None], attend, last=True)
 
@@ -121,10 +121,3 @@ class Decoder:
             states = states + layer.mlp(layer.post_attention_layernorm(states))
         final: Tensor = model.norm(states)
         return final
-
-
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return causal attention, (batch, heads, tokens, size), of queries to fewer or as many key heads."""
-    shared = query.shape[1] // key.shape[1]
-    key, value = (states.repeat_interleave(shared, dim=1) for states in (key, value))
-    return scaled_attention(query, key, value, causal=True)
