@@ -197,13 +197,13 @@ def measure(model: InternVL2Model, name: str, load: Load, speed: float) -> Row:
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     head = ("load", "questions, groups, tiles", "reference s", "grouped s", "ratio", "samples/s", "tiles/s", "tokens/s")
-    yield f"| {' | '.join(head)} | equal | of peak | s a unit of cost |"
-    yield "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    yield f"| {' | '.join(head)} | equal | of peak | s a unit of cost | peak MiB |"
+    yield f"|---|---{'|---:' * 10}|"
     for row in rows:
         yield (
             f"| {row.load} | {row.questions}, {row.groups}, {row.tiles} | {row.reference_s} | {row.grouped_s} "
             f"| {row.ratio:.2f}x | {row.samples_a_s:.3g} | {row.tiles_a_s:.3g} | {row.tokens_a_s:.3g} "
-            f"| {row.equal:.0%} | {row.peak_share:.0%} | {row.seconds_a_cost} |"
+            f"| {row.equal:.0%} | {row.peak_share:.0%} | {row.seconds_a_cost} | {row.memory_mib} |"
         )
 
 
