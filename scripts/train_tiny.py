@@ -4,11 +4,11 @@
 
 The model has the official config keys, tensor names, prompt format and tiling, and is loaded by the loader that real
 checkpoints use. Every image token has notes of what its cell shows, and each kind of note a code, a vector. At first
-the vision encoder learns to give the codes, and the language model to answer from them; then the language model is
-handed over, batch by batch, to what the vision encoder gives. No lesson is seen twice, so the printed loss is that of
-unseen data. Writes the checkpoint (half precision), ``loss.csv`` and ``training.json``. Every rank draws its own
-lessons; one thread and one core a rank is faster than many threads, and ``python scripts/train_tiny.py`` alone is one
-rank.
+the language model alone learns to find words in texts and codes; then the vision encoder learns to give the codes, and
+the language model to answer from them; then the language model is handed over, batch by batch, to what the vision
+encoder gives. No lesson is seen twice, so the printed loss is that of unseen data. Writes the checkpoint (half
+precision), ``loss.csv`` and ``training.json``. Every rank draws its own lessons; one thread and one core a rank is
+faster than many threads, and ``python scripts/train_tiny.py`` alone is one rank.
 """
 
 from __future__ import annotations
@@ -21,33 +21,43 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from evalkit.demo.drawing import EDGE
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.network import InternVL2, load_network, normalise
 from evalkit.models.internvl2.prompt import CONTEXT, END, encode_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
+from scripts.tiny.dense import GIVEN, seen_lesson, text_lesson, told_lesson
+from scripts.tiny.first_values import note_vector
 from scripts.tiny.layout import export, write_untrained
-from scripts.tiny.lessons import CELLS, COURSES, Lesson, lesson, recipes
+from scripts.tiny.lessons import COURSES, lesson, recipes
+from scripts.tiny.records import CELL, CELLS, Lesson
 
 SEED = "evalkit tiny model"  # the demo's own data are drawn with other seeds
-STEPS = 4000
-PEAK_RATE, LAST_RATE = 1.5e-3, 3e-5
+STEPS = 5200
+WORDS = 0.27  # share of the steps, the first, without pictures
+PEAK_RATE, LAST_RATE = 1.1e-3, 3e-5
 WARMUP_STEPS = 150
-TOLD = (0.25, 0.45)  # share of the steps until which the language model is told what the pictures show, and sees all
-CODE = 4.0  # length of a code, as that of the embeddings
+TOLD = (0.5, 0.62)  # share of the steps until which the language model is told what the pictures show, and sees all
+CODE, FAINT = 4.0, 0.4  # length of a code, as that of the embeddings; of the codes of edges and cells as a part of it
+NOTHING = "nothing"  # label of an empty cell
 SHARPNESS = 3.0  # of telling what a cell shows
 NOTES_WEIGHT = 1.0  # of the vision encoder's own loss beside the answers'
-BATCHES = (9, 7, 4)  # how often each kind of batch is drawn
-ANSWERS = 40.0  # about the summed weight of the answers of a step
+BATCHES = (10, 5, 4, 3)  # how often each kind of batch is drawn; the last kind is words
+LOOKED_UP = 0  # kind of batch that every second one is in the later half of the first steps, told and not seen
+WORD_LESSONS = ((text_lesson, 3), (told_lesson, 3), (seen_lesson, 6))  # in a batch of words
+ANSWERS = 20.0  # about the summed weight of the answers of a step
+TOKENS_WEIGHT = 0.7  # an answer's weight is the number of its tokens to the power of 1 - this
 
 
 class Row(NamedTuple):
@@ -56,7 +66,7 @@ class Row(NamedTuple):
     Attributes:
         ids: all tokens.
         targets: the token to come.
-        weights: of the targets: those of an answer share the square root of their number; others 0.
+        weights: of the targets: those of an answer share a power of their number; others 0.
         blocks: 0 in the prefix, else the 1-based number of the turn.
         positions: as if the turn stood alone behind the prefix.
     """
@@ -68,34 +78,50 @@ class Row(NamedTuple):
     positions: list[int]
 
 
-def drawings(rank: int) -> Iterator[list[Lesson]]:
-    """Yield batches without end; those of a step are of one kind on all ranks, so that none waits for another."""
+def drawings(rank: int, steps: int) -> Iterator[list[Lesson]]:
+    """Yield a batch a step; those of a step are of one kind on all ranks, so that none waits for another."""
     asked = recipes()
     kinds, rng = Random(f"{SEED} kinds"), Random(f"{SEED} {rank}")
-    while True:
-        kind = kinds.choices(range(len(BATCHES)), BATCHES)[0]
+    words = len(BATCHES) - 1
+    for step in range(steps):
+        drawn = step >= WORDS * steps
+        kind = kinds.choices(range(len(BATCHES)), BATCHES)[0] if drawn else words
+        if not drawn and step > WORDS / 2 * steps and step % 2:
+            kind = LOOKED_UP
+        if kind == words:
+            yield [draw(rng) for draw, count in WORD_LESSONS for _ in range(count)]
+            continue
         taught = [course for course in COURSES if course.batch == kind]
-        yield [lesson(course, asked[course.task], rng) for course in taught for _ in range(course.share)]
+        lessons = [lesson(course, asked[course.task], rng) for course in taught for _ in range(course.share)]
+        yield [replace(item, drawn=drawn) for item in lessons]
 
 
 def pack(item: Lesson, tokenizer: ChatTokenizer) -> Row:
     """Lay a lesson's turns behind their common prefix."""
     turns = [
-        (encode_prompt(tokenizer, prompt, item.images, CELLS * CELLS), tokenizer.encode(answer + END))
+        (encode_prompt(tokenizer, prompt, item.images, CELLS * CELLS), encode_answer(tokenizer, answer))
         for prompt, answer in item.turns
     ]
     shortest = min(len(prompt) for prompt, _ in turns) - 1
     shared = next((i for i in range(shortest) if len({prompt[i] for prompt, _ in turns}) > 1), shortest)
     row = Row(turns[0][0][:shared], [0] * shared, [0.0] * shared, [0] * shared, list(range(shared)))
     for number, (prompt, answer) in enumerate(turns, 1):
-        turn = prompt[shared:] + answer[:-1]
-        asked = len(turn) - len(answer)
+        tokens = [token for token, _ in answer]
+        learnt = sum(flag for _, flag in answer)
+        turn = prompt[shared:] + tokens[:-1]
+        asked = len(turn) - len(tokens)
         row.ids.extend(turn)
-        row.targets.extend([0] * asked + answer)
-        row.weights.extend([0.0] * asked + [len(answer) ** -0.5] * len(answer))
+        row.targets.extend([0] * asked + tokens)
+        row.weights.extend([0.0] * asked + [flag * learnt**-TOKENS_WEIGHT for _, flag in answer])
         row.blocks.extend([number] * len(turn))
         row.positions.extend(range(shared, shared + len(turn)))
     return row
+
+
+def encode_answer(tokenizer: ChatTokenizer, answer: str) -> list[tuple[int, bool]]:
+    """Return an answer's tokens, the end too, and whether each is learnt."""
+    parts = (answer + END).split(GIVEN)
+    return [(token, place % 2 == 0) for place, part in enumerate(parts) for token in tokenizer.encode(part)]
 
 
 class Batch(NamedTuple):
@@ -104,6 +130,7 @@ class Batch(NamedTuple):
     ids: Tensor
     targets: Tensor
     weights: Tensor
+    blocks: Tensor
     positions: Tensor
     mask: Tensor
 
@@ -120,7 +147,7 @@ def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     same = (blocks[:, :, None] == blocks[:, None, :]) | (blocks[:, None, :] == 0)
     mask = same & torch.ones(length, length, dtype=torch.bool, device=device).tril()
     hidden = torch.where(mask, 0.0, -1e9).to(torch.bfloat16)[:, None]
-    return Batch(padded("ids", 0), padded("targets", 0), padded("weights", 0.0), padded("positions", 0), hidden)
+    return Batch(padded("ids", 0), padded("targets", 0), padded("weights", 0.0), blocks, padded("positions", 0), hidden)
 
 
 class Trainer:
@@ -133,9 +160,12 @@ class Trainer:
         self.context_id = self.tokenizer.convert_tokens_to_ids(CONTEXT)
         self.network: InternVL2 = load_network(folder, config, device, torch.float32, "eager")  # the faster one here
         self.network.train().requires_grad_(True)
-        self.labels = {label: place for place, label in enumerate(labels)}
-        first = torch.randn(len(labels), config.llm_config.hidden_size, generator=torch.Generator().manual_seed(0))
-        self.codes = nn.Parameter(first.to(device))  # the same on every rank
+        self.labels = {label: place for place, label in enumerate([*labels, NOTHING])}
+        width = config.llm_config.hidden_size
+        vectors = [note_vector(label, width) for label in self.labels]
+        self.codes = nn.Parameter(torch.from_numpy(np.stack(vectors)).to(device))
+        lengths = [FAINT if label.startswith((EDGE, CELL)) else 1.0 for label in self.labels]
+        self.lengths = torch.tensor(lengths, device=device)
         self.parameters = [*self.network.parameters(), self.codes]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": 0.02},
@@ -157,20 +187,33 @@ class Trainer:
         self.optimizer.step()
 
     def features(self, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return all image tokens, (tiles, tokens, width), what their notes make them, and the loss between."""
+        """Return all image tokens, (tiles, tokens, width), what their notes make them, and the loss between.
+
+        Of pictures that are not drawn, the image tokens are what the notes make them.
+        """
+        wanted = self.wanted(lessons)
+        codes = functional.normalize(self.codes, dim=1)
+        told = CODE * (wanted @ (self.lengths[:, None] * codes))
+        if not all(item.drawn for item in lessons):
+            return told, told, torch.zeros((), device=self.device)
         tiles = torch.cat([torch.from_numpy(item.tiles) for item in lessons]).to(self.device)
-        wanted = torch.zeros(len(tiles), CELLS * CELLS, len(self.labels), device=self.device)
+        found = self.network._encode(normalise(tiles, torch.float32))
+        logits = SHARPNESS * ((found @ codes.T).float() / self.lengths - CODE / 2)
+        loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+        return found, told, loss / (len(tiles) * CELLS)
+
+    def wanted(self, lessons: Sequence[Lesson]) -> Tensor:
+        """Return which labels each image token has, 0 or 1: (tiles, tokens, labels)."""
+        tiles = sum(len(item.tiles) for item in lessons)
+        wanted = torch.zeros(tiles, CELLS * CELLS, len(self.labels), device=self.device)
         first = 0
         for item in lessons:
             for tile, cell, label in item.notes:
                 if label in self.labels:  # a very rare one may be unknown
                     wanted[first + tile, cell, self.labels[label]] = 1
             first += len(item.tiles)
-        found = self.network._encode(normalise(tiles, torch.float32))
-        codes = functional.normalize(self.codes, dim=1)
-        logits = SHARPNESS * ((found @ codes.T).float() - CODE / 2)
-        loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-        return found, CODE * (wanted @ codes), loss / (len(tiles) * CELLS)
+        wanted[..., self.labels[NOTHING]] = (wanted.sum(-1) == 0).float()
+        return wanted
 
     def answers(self, batch: Batch, features: Tensor) -> Tensor:
         """Return the logits of the answers' tokens, (tokens, vocabulary)."""
@@ -185,19 +228,24 @@ class Trainer:
         return logits
 
     def loss(self, lessons: Sequence[Lesson], told: bool, log: dict[str, list[float]]) -> Tensor:
-        """Return the loss of a batch and note the share of right answer tokens by course."""
+        """Return the loss of a batch and note the share of answers that are right in every token by course."""
         with torch.autocast(self.device.type, torch.bfloat16):
             seen, codes, notes = self.features(lessons)
-            log["notes"].append(float(notes.detach()))
+            if lessons[0].drawn:
+                log["notes"].append(float(notes.detach()))
             batch = collate([pack(item, self.tokenizer) for item in lessons], self.device)
             logits = self.answers(batch, codes + 0.2 * torch.randn_like(codes) if told else seen)
         asked = batch.weights > 0
         targets, weights = batch.targets[asked], batch.weights[asked]
         losses = functional.cross_entropy(logits, targets, reduction="none")
-        right, rows = logits.detach().argmax(-1) == targets, asked.nonzero()[:, 0]
-        for row, item in enumerate(lessons):
-            log[item.task + (" told" if told else "")].append(float(right[rows == row].float().mean()))
-        log["answers told" if told else "answers"].append(float(losses.detach().mean()))
+        wrong = torch.zeros_like(batch.ids, dtype=torch.bool)
+        wrong[asked] = logits.detach().argmax(-1) != targets
+        for item, blocks, flags in zip(lessons, batch.blocks, wrong, strict=True):
+            for turn in range(1, item.asked + 1):
+                name = item.task + (" letters" if GIVEN in item.turns[turn - 1][1] else "")
+                log[name + (" told" if told else "")].append(float(not flags[blocks == turn].any()))
+        name = ("answers told" if told else "answers") if lessons[0].drawn else "words"
+        log[name].append(float(losses.detach().mean()))
         return (losses * weights).sum() / ANSWERS + NOTES_WEIGHT * notes
 
 
@@ -210,8 +258,9 @@ def rate(step: int, steps: int) -> float:
 def known_labels(count: int = 500) -> list[str]:
     """Return every label that lessons note down."""
     asked, rng = recipes(), Random(f"{SEED} labels")
-    drawn = (lesson(course, asked[course.task], rng) for course in COURSES for _ in range(count))
-    return sorted({note.label for item in drawn for note in item.notes})
+    drawn = [lesson(course, asked[course.task], rng) for course in COURSES for _ in range(count)]
+    told = [draw(rng) for draw in (told_lesson, seen_lesson) for _ in range(count)]
+    return sorted({note.label for item in (*drawn, *told) for note in item.notes})
 
 
 def corpus(count: int = 150) -> Iterator[str]:
@@ -220,7 +269,7 @@ def corpus(count: int = 150) -> Iterator[str]:
     for course in COURSES:
         for _ in range(count):
             for prompt, answer in lesson(course, asked[course.task], rng).turns:
-                yield f"{prompt}{answer}"
+                yield f"{prompt}{answer}".replace(GIVEN, "")
 
 
 def average(parameters: Sequence[nn.Parameter]) -> None:
@@ -241,8 +290,7 @@ def train(out: Path, steps: int, device: torch.device, rank: int, ranks: int) ->
         distributed.barrier()
     trainer = Trainer(out, known_labels(), device)
     log, curve, started = defaultdict[str, list[float]](list), [], time.monotonic()
-    source = islice(drawings(rank), steps)
-    bar = tqdm(enumerate(source, 1), total=steps, disable=rank > 0, mininterval=5)
+    bar = tqdm(enumerate(drawings(rank, steps), 1), total=steps, disable=rank > 0, mininterval=5)
     for step, lessons in bar:
         told = (TOLD[1] - step / steps) / (TOLD[1] - TOLD[0])
         trainer.step(lessons, rate(step, steps), told, log, ranks)

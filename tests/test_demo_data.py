@@ -18,12 +18,12 @@ from PIL import Image
 from evalkit.card import load_card
 from evalkit.data.root import DataRoot
 from evalkit.demo import write_demo
-from evalkit.demo.choices import _rows, pair, rotate
+from evalkit.demo.choices import _rows, rotate, thing
 from evalkit.demo.clips import FRAMES, SUBTASKS
 from evalkit.demo.files import write_tsv
 from evalkit.demo.layout import MARKER, WRITERS, write_all
 from evalkit.demo.signs import ten_answers
-from evalkit.demo.stories import ASKERS, make_story
+from evalkit.demo.stories import ABOUT_FLOOR, ASKERS, make_story
 from evalkit.demo.words import RGB
 from evalkit.errors import InputError
 from evalkit.media.load import load, probe
@@ -33,7 +33,7 @@ from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.records import View
 from evalkit.requests import build_requests, recipe_for
 from evalkit.task import Task
-from scripts.tiny.lessons import COURSES, READ, choice_turn, clip_turn, lesson, recipes
+from scripts.tiny.lessons import COURSES, choice_turn, clip_turn, lesson, recipes
 from scripts.tiny.vocabulary import SPECIAL
 from tasks import chartqa, docvqa, mmbench, mvbench, refcoco, textvqa
 from tests.conftest import SMALL_DEMO
@@ -205,11 +205,12 @@ def test_mvbench_layout(written: Path) -> None:
 def test_every_question_has_one_right_candidate(name: str) -> None:
     answers = set()
     for seed in range(60):
-        question = ASKERS[name](make_story(Random(seed)), Random(seed))
+        story = make_story(Random(seed), name in ABOUT_FLOOR)
+        question = ASKERS[name](story, Random(seed))
         candidates = [question.answer, *question.others]
         assert len(set(candidates)) == len(candidates) in (3, 4), (seed, candidates)
         answers.add(question.answer)
-        assert ASKERS[name](make_story(Random(seed)), Random(seed)) == question
+        assert ASKERS[name](make_story(Random(seed), name in ABOUT_FLOOR), Random(seed)) == question
     assert len(answers) > 1
 
 
@@ -311,15 +312,14 @@ def test_lessons_ask_as_evalkit_does(written: Path) -> None:
         taught = lesson(course, recipes()[course.task], Random(1))
         question = next(iter(task.load(root))).question
         before, after = chat_prompt(request.prompt).split(question)
-        assert all(
-            prompt.startswith(before) and prompt.endswith(after) for prompt, _ in taught.turns if READ not in prompt
-        ), course.task
+        asked = [prompt for prompt, _ in taught.turns[: taught.asked]]
+        assert asked and all(prompt.startswith(before) and prompt.endswith(after) for prompt in asked), course.task
         starts[course.task] = before
     assert len(set(starts.values())) == 3  # images, grounding, frames
 
 
 def test_choices_are_worded_as_the_tasks_word_them(written: Path, tmp_path: Path) -> None:
-    image, questions = pair(Random(4))
+    image, questions = thing(Random(4))
     for question in questions:
         rows = list(_rows([(image, question)], "en", "dev"))
         write_tsv(tmp_path / "data" / "mmbench" / "mmbench_dev_20230712.tsv", list(rows[0]), rows)

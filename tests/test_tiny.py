@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,7 +18,9 @@ from evalkit.demo.drawing import draw_shape, paper
 from evalkit.demo.layout import CHECKPOINT
 from evalkit.models import load_model
 from scripts import train_tiny
-from scripts.tiny.lessons import COURSES, TILE, Course, _notes, lesson, recipes
+from scripts.tiny.dense import GIVEN, SHOWN, _labels, seen_lesson, text_lesson, told_lesson
+from scripts.tiny.lessons import COURSES, Course, _notes, lesson, recipes
+from scripts.tiny.records import TILE, Lesson
 
 COURSE = {course.task: course for course in COURSES}
 
@@ -33,7 +37,7 @@ def test_notes_lie_in_the_cell_that_shows_them() -> None:
 
 @pytest.mark.parametrize("course", COURSES, ids=lambda course: course.task)
 def test_packed_turns_are_answered_as_if_alone(course: Course) -> None:
-    trainer = train_tiny.Trainer(CHECKPOINT, ["nothing"], torch.device("cpu"))
+    trainer = train_tiny.Trainer(CHECKPOINT, [], torch.device("cpu"))
     taught = lesson(course, recipes()[course.task], Random(5))
     with torch.no_grad():
         features, _, _ = trainer.features([taught])
@@ -51,10 +55,38 @@ def test_weights_follow_the_answers() -> None:
     tokenizer = load_model(str(CHECKPOINT)).tokenizer
     taught = lesson(COURSE["refcoco_val"], recipes()["refcoco_val"], Random(5))
     row = train_tiny.pack(taught, tokenizer)
-    answers = [tokenizer.encode(answer + "<|im_end|>") for _, answer in taught.turns]
+    answers = [train_tiny.encode_answer(tokenizer, answer) for _, answer in taught.turns]
+    learnt = [[token for token, flag in answer if flag] for answer in answers]
     weighted = [target for target, weight in zip(row.targets, row.weights, strict=True) if weight]
-    assert weighted == [token for answer in answers for token in answer]
-    assert sum(row.weights) == pytest.approx(sum(len(answer) ** 0.5 for answer in answers))
+    assert weighted == [token for answer in learnt for token in answer]
+    assert sum(row.weights) == pytest.approx(sum(len(answer) ** 0.3 for answer in learnt))
+
+
+def test_what_nobody_could_know_is_not_learnt() -> None:
+    tokenizer = load_model(str(CHECKPOINT)).tokenizer
+    found = train_tiny.encode_answer(tokenizer, f"{GIVEN}circle:{GIVEN} red")
+    assert "".join(tokenizer.decode([token]) for token, flag in found if flag) == " red<|im_end|>"
+    assert tokenizer.decode([token for token, flag in found if not flag]) == "circle:"
+
+
+@pytest.mark.parametrize("draw", [text_lesson, told_lesson, seen_lesson])
+def test_lessons_in_words_can_be_answered_from_what_they_tell(draw: Callable[[Random], Lesson]) -> None:
+    """Every learnt word stands in the prompt or in the notes; of seen options exactly one is in the notes."""
+    for seed in range(40):
+        taught = draw(Random(seed))
+        labels = {note.label for note in taught.notes}
+        for prompt, answer in taught.turns:
+            if draw is seen_lesson:
+                options = dict(re.findall(r"^\(?([A-D])[.)] (.*?)(?:<|$)", prompt, re.MULTILINE))
+                seen = [letter for letter, option in options.items() if _label(option) in labels]
+                assert len(options) == 4 and [answer.strip("()")] == seen
+                continue
+            for told in re.findall(f"{GIVEN}.*?:{GIVEN} (.*)", answer) or [answer]:
+                assert told in prompt or set(_labels(told)) <= labels
+
+
+def _label(option: str) -> str:
+    return next(label for pool in SHOWN for text, label in pool if text == option)
 
 
 def test_a_few_steps_write_a_checkpoint_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, draw_text, mark, paper, spread
+from evalkit.demo.drawing import INK, draw_text, mark, paper
 from evalkit.demo.files import save_image, write_jsonl
-from evalkit.demo.words import CITIES, COLOURS, GOODS, RGB
+from evalkit.demo.words import CITIES, COLOURS, GOODS, MONTHS, RGB
 
 SIZE = (236, 236)
+LINE_SIZE = (354, 236)
 QUESTIONS_A_CHART = 3
-_TOP, _BOTTOM = 70, 200  # of the bars and points
+_TOKEN = SIZE[1] / 8  # side of an image token; a value stands two of them to the right of its label
+_VALUE = 2 * _TOKEN + 3
+_TOP, _BOTTOM = 60, 190  # of the points
 _GRID = (215, 215, 220)
 _MEASURES = ("Sales", "Orders", "Visits")
 
@@ -44,14 +47,54 @@ class Drawn(NamedTuple):
     augmented: list[tuple[str, str]]
 
 
-def _axes(title: str) -> Image.Image:
-    """Return a titled plot with lines at 0, 50 and 100."""
-    image = paper(SIZE)
+def draw_bars(chart: Chart) -> Image.Image:
+    """Draw one bar a label, from left to right, its name and value before it."""
+    image = _titled(chart, SIZE)
     draw = ImageDraw.Draw(image)
-    draw_text(image, (SIZE[0] / 2, 20), title, 24, anchor="mm")
-    for value in (50, 100):
-        draw.line((6, _height(value), SIZE[0] - 6, _height(value)), fill=_GRID)
-    draw.line((6, _BOTTOM, SIZE[0] - 6, _BOTTOM), fill=INK, width=2)
+    for place, value in enumerate(chart.values):
+        middle = (2.5 + 2 * place) * _TOKEN
+        _key(image, chart, place, middle)
+        draw.rectangle((122, middle - 18, 122 + 1.1 * value, middle + 18), fill=RGB[chart.colours[place]])
+    draw.line((121, 52, 121, SIZE[1] - 8), fill=INK, width=2)
+    return image
+
+
+def draw_line(chart: Chart) -> Image.Image:
+    """Draw points joined by a line, names and values below them."""
+    image = _titled(chart, LINE_SIZE)
+    draw = ImageDraw.Draw(image)
+    for value in (0, 50, 100):
+        draw.line((6, _height(value), LINE_SIZE[0] - 6, _height(value)), fill=_GRID)
+    starts = [place * LINE_SIZE[0] / len(chart.labels) for place in range(len(chart.labels))]
+    points = [(start + 2 * _TOKEN, _height(value)) for start, value in zip(starts, chart.values, strict=True)]
+    draw.line(points, fill=RGB[chart.colours[0]], width=4, joint="curve")
+    for (x, y), start, label, value in zip(points, starts, chart.labels, chart.values, strict=True):
+        draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=RGB[chart.colours[0]])
+        mark(image, str(RGB[chart.colours[0]]), x + 1, y)
+        draw_text(image, (start + 3, 7.5 * _TOKEN), label, 22, anchor="lm", width=50)
+        draw_text(image, (start + _VALUE, 7.5 * _TOKEN), str(value), 24, anchor="lm")
+    return image
+
+
+def draw_pie(chart: Chart) -> Image.Image:
+    """Draw slices and below them a key with the values."""
+    image = _titled(chart, SIZE)
+    big = paper((432, 432))
+    draw = ImageDraw.Draw(big)
+    total, angle = sum(chart.values), -90.0
+    for value, colour in zip(chart.values, chart.colours, strict=True):
+        end = angle + 360 * value / total
+        draw.pieslice((4, 4, 428, 428), angle, end, fill=RGB[colour], outline=(255, 255, 255), width=6)
+        angle = end
+    image.paste(big.reduce(4), (122, 84))
+    for place in range(len(chart.labels)):
+        _key(image, chart, place, (4.5 + place) * _TOKEN)
+    return image
+
+
+def _titled(chart: Chart, size: tuple[int, int]) -> Image.Image:
+    image = paper(size)
+    draw_text(image, (size[0] / 2, 20), chart.measure, 24, anchor="mm")
     return image
 
 
@@ -59,54 +102,13 @@ def _height(value: int) -> float:
     return _BOTTOM - (_BOTTOM - _TOP) * value / 100
 
 
-def draw_bars(chart: Chart) -> Image.Image:
-    """Draw one bar a label, its value on top."""
-    image = _axes(chart.measure)
-    draw = ImageDraw.Draw(image)
-    middles = spread(4, SIZE[0] - 4, len(chart.labels))
-    for x, label, value, colour in zip(middles, chart.labels, chart.values, chart.colours, strict=True):
-        y = _height(value)
-        draw.rectangle((x - 20, y, x + 20, _BOTTOM - 1), fill=RGB[colour])
-        mark(image, str(RGB[colour]), x, (y + _BOTTOM) / 2)
-        draw_text(image, (x, y - 14), str(value), 24, anchor="mm")
-        draw_text(image, (x, _BOTTOM + 18), label, 22, anchor="mm", width=70)
-    return image
-
-
-def draw_line(chart: Chart) -> Image.Image:
-    """Draw points joined by a line, values above them."""
-    image = _axes(chart.measure)
-    draw = ImageDraw.Draw(image)
-    middles = spread(4, SIZE[0] - 4, len(chart.labels))
-    points = [(x, _height(value)) for x, value in zip(middles, chart.values, strict=True)]
-    draw.line(points, fill=RGB[chart.colours[0]], width=4, joint="curve")
-    for (x, y), label, value in zip(points, chart.labels, chart.values, strict=True):
-        draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=RGB[chart.colours[0]])
-        mark(image, str(RGB[chart.colours[0]]), x, y)
-        draw_text(image, (x, y - 20), str(value), 24, anchor="mm")
-        draw_text(image, (x, _BOTTOM + 18), label, 22, anchor="mm")
-    return image
-
-
-def draw_pie(chart: Chart) -> Image.Image:
-    """Draw slices and a legend with the values on the right."""
-    image = paper(SIZE)
-    big = paper((400, 400))
-    draw = ImageDraw.Draw(big)
-    total, angle = sum(chart.values), -90.0
-    for value, colour in zip(chart.values, chart.colours, strict=True):
-        end = angle + 360 * value / total
-        draw.pieslice((4, 4, 396, 396), angle, end, fill=RGB[colour], outline=(255, 255, 255), width=6)
-        angle = end
-    image.paste(big.reduce(4), (4, 76))
-    draw_text(image, (SIZE[0] / 2, 20), chart.measure, 24, anchor="mm")
-    rows = zip(spread(44, 226, len(chart.labels)), chart.labels, chart.values, chart.colours, strict=True)
-    for y, label, value, colour in rows:
-        image.paste(RGB[colour], (112, round(y) - 11, 130, round(y) + 11))
-        mark(image, str(RGB[colour]), 121, y)
-        draw_text(image, (136, y), label, 22, anchor="lm", width=60)
-        draw_text(image, (202, y), str(value), 24, anchor="lm")
-    return image
+def _key(image: Image.Image, chart: Chart, place: int, middle: float) -> None:
+    """Draw a line of the key: colour and name in one image token, the value two tokens to the right."""
+    colour = RGB[chart.colours[place]]
+    image.paste(colour, (2, round(middle) - 11, 14, round(middle) + 11))
+    mark(image, str(colour), 8, middle)
+    draw_text(image, (17, middle), chart.labels[place], 16, anchor="lm", width=2 * _TOKEN - 17)
+    draw_text(image, (_VALUE, middle), str(chart.values[place]), 24, anchor="lm")
 
 
 def _common_questions(chart: Chart, noun: str) -> list[tuple[str, str]]:
@@ -137,10 +139,10 @@ def bars(rng: Random) -> Drawn:
 
 
 def line(rng: Random) -> Drawn:
-    """Return a line chart over years."""
-    first = rng.randint(1995, 2016)
-    chart = _chart(rng, tuple(str(first + place) for place in range(3)))
-    human = [*_common_questions(chart, "year"), ("What is the color of the line?", chart.colours[0])]
+    """Return a line chart over three months."""
+    first = rng.randrange(len(MONTHS) - 2)
+    chart = _chart(rng, MONTHS[first : first + 3])
+    human = [*_common_questions(chart, "month"), ("What is the color of the line?", chart.colours[0])]
     return Drawn(draw_line(chart), human, _value_questions(chart, "What were the {measure} in {label}?"))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, centred, draw_shape, draw_text, mark, paper, spread, wall
+from evalkit.demo.drawing import INK, WHOLE, centred, draw_shape, draw_text, mark, paper, spread, wall
 from evalkit.demo.files import jpeg_base64, write_tsv
 from evalkit.demo.words import COLOUR_WORDS, NAME_WORDS, RGB, SHAPE_WORDS, Word
 
@@ -19,13 +19,7 @@ WIDE, SQUARE, SMALL = (236, 118), (236, 236), (118, 118)
 ROTATION = 1_000_000
 LETTERS = "ABCD"
 _BACK = (238, 238, 232)
-_CORNERS = (
-    Word("Top left", "左上"),
-    Word("Top right", "右上"),
-    Word("Bottom left", "左下"),
-    Word("Bottom right", "右下"),
-)
-_YES_NO = (Word("Yes", "是"), Word("No", "否"))
+SIDES = (Word("Left", "左边"), Word("Right", "右边"), Word("Top", "上面"), Word("Bottom", "下面"))
 _ATTRIBUTE = ("attribute_recognition", "finegrained_perception (instance-level)")
 _RELATION = ("spatial_relationship", "finegrained_perception (cross-instance)")
 
@@ -73,75 +67,63 @@ def _numbers(numbers: Sequence[int]) -> list[Word]:
     return [Word(str(number), str(number)) for number in numbers]
 
 
-def pair(rng: Random) -> Picture:
-    """Draw a large and a small shape; ask for colours, shapes and which is larger, also by a hint."""
-    shapes, colours = rng.sample(SHAPE_WORDS, 2), rng.sample(COLOUR_WORDS, 2)
-    sides = rng.sample((44, 92), 2)
+def thing(rng: Random) -> Picture:
+    """Draw a shape; ask for its colour and kind, also by a hint about whose it is, and with two options only."""
+    shape, tint = rng.choice(SHAPE_WORDS), rng.choice(COLOUR_WORDS)
     image = paper(WIDE, _BACK)
-    for x, shape, tint, side in zip((59, 177), shapes, colours, sides, strict=True):
-        draw_shape(image, shape.en, RGB[tint.en], centred(x, 59, side))
-    people = rng.sample(NAME_WORDS, 2)
-    hint = Word(
-        f"{people[0].en} has the {shapes[0].en}. {people[1].en} has the {shapes[1].en}.",
-        f"{people[0].cn}的图案是{shapes[0].cn}。{people[1].cn}的图案是{shapes[1].cn}。",
-    )
-    questions = []
-    for shape, tint, person in zip(shapes, colours, people, strict=True):
-        en, cn = f"What color is the {shape.en}?", f"图中的{shape.cn}是什么颜色？"
-        questions.append(_ask(rng, en, cn, tint, COLOUR_WORDS, _ATTRIBUTE))
-        en, cn = f"What shape is {tint.en}?", f"图中{tint.cn}的是什么形状？"
-        questions.append(_ask(rng, en, cn, shape, SHAPE_WORDS, _ATTRIBUTE))
-        en, cn = f"What color is {person.en}'s shape?", f"{person.cn}的图案是什么颜色？"
-        kind = ("structuralized_imagetext_understanding", "logic_reasoning")
-        questions.append(_ask(rng, en, cn, tint, COLOUR_WORDS, kind, hint))
-    larger = Word(
-        f"Is the {shapes[0].en} larger than the {shapes[1].en}?", f"图中的{shapes[0].cn}比{shapes[1].cn}大吗？"
-    )
+    draw_shape(image, shape.en, RGB[tint.en], centred(rng.choice((59, 118, 177)), 59, rng.randint(70, 96)))
+    person = rng.choice(NAME_WORDS)
+    hint = Word(f"{person.en} has the {shape.en}.", f"{person.cn}的图案是{shape.cn}。")
+    either = [tint, rng.choice([other for other in COLOUR_WORDS if other != tint])]
+    rng.shuffle(either)
     kind = ("attribute_comparison", "finegrained_perception (cross-instance)")
-    return Picture(image, [Question(larger, _YES_NO, int(sides[0] < sides[1]), kind), *questions])
-
-
-def corners(rng: Random) -> Picture:
-    """Draw four shapes; ask where they are, and what is where."""
-    colours = rng.sample(COLOUR_WORDS, 4)
-    shapes = [rng.choice(SHAPE_WORDS) for _ in colours]
-    image = paper(SQUARE, _BACK)
-    questions = []
-    for place, (shape, tint) in enumerate(zip(shapes, colours, strict=True)):
-        x, y = 59 + 118 * (place % 2), 59 + 118 * (place // 2)
-        draw_shape(image, shape.en, RGB[tint.en], centred(x, y, 72))
-        en, cn = f"Where is the {tint.en} {shape.en} in the image?", f"图中{tint.cn}的{shape.cn}在哪里？"
-        questions.append(_ask(rng, en, cn, _CORNERS[place], _CORNERS, _RELATION))
-        corner = _CORNERS[place]
-        en, cn = f"What color is the shape at the {corner.en.lower()}?", f"图中{corner.cn}的图案是什么颜色？"
-        questions.append(_ask(rng, en, cn, tint, COLOUR_WORDS, _RELATION))
+    which = Word("Which of the two colors is shown?", "图中是哪一种颜色？")
+    questions = [Question(which, tuple(either), either.index(tint), kind)]
+    en, cn = f"What color is the {shape.en}?", f"图中的{shape.cn}是什么颜色？"
+    questions.append(_ask(rng, en, cn, tint, COLOUR_WORDS, _ATTRIBUTE))
+    en, cn = f"What shape is {tint.en}?", f"图中{tint.cn}的是什么形状？"
+    questions.append(_ask(rng, en, cn, shape, SHAPE_WORDS, _ATTRIBUTE))
+    en, cn = f"What color is {person.en}'s shape?", f"{person.cn}的图案是什么颜色？"
+    kind = ("structuralized_imagetext_understanding", "logic_reasoning")
+    questions.append(_ask(rng, en, cn, tint, COLOUR_WORDS, kind, hint))
     return Picture(image, questions)
 
 
+def side(rng: Random) -> Picture:
+    """Draw a shape at one side; ask which side."""
+    shape, tint = rng.choice(SHAPE_WORDS), rng.choice(COLOUR_WORDS)
+    image = paper(SQUARE, _BACK)
+    place, (x, y) = rng.choice(list(enumerate(((50, 118), (186, 118), (118, 50), (118, 186)))))
+    draw_shape(image, shape.en, RGB[tint.en], centred(x, y, 72))
+    mark(image, WHOLE + SIDES[place].en.lower(), x, y)
+    en, cn = f"Where is the {shape.en} in the image?", f"图中的{shape.cn}在哪里？"
+    return Picture(image, [_ask(rng, en, cn, SIDES[place], SIDES, _RELATION)])
+
+
 def crowd(rng: Random) -> Picture:
-    """Draw six shapes of two kinds; ask how many there are of one kind."""
-    kinds = rng.sample(SHAPE_WORDS, 2)
-    number = rng.randint(1, 5)
-    tints = rng.sample(COLOUR_WORDS, 2)
-    order = [0] * number + [1] * (6 - number)
-    rng.shuffle(order)
-    image = paper(WIDE, _BACK)
-    for place, kind in enumerate(order):
-        middle = 40 + 78 * (place % 3), 30 + 58 * (place // 3)
-        draw_shape(image, kinds[kind].en, RGB[tints[kind].en], centred(*middle, 46))
-    asked = [
-        _ask(
-            rng, f"How many {kind.en}s are in the image?", f"图中有几个{kind.cn}？", _numbers([count])[0],
-            _numbers(range(1, 6)), ("object_localization", "finegrained_perception (instance-level)"),
-        )
-        for kind, count in zip(kinds, (number, 6 - number), strict=True)
-    ]  # fmt: skip
-    return Picture(image, asked)
+    """Draw one to four shapes of a kind; ask how many there are."""
+    shape, tint, number = rng.choice(SHAPE_WORDS), rng.choice(COLOUR_WORDS), rng.randint(1, 4)
+    image = paper(SMALL, _BACK)
+    for place in rng.sample(range(4), number):
+        draw_shape(image, shape.en, RGB[tint.en], centred(30 + 58 * (place % 2), 30 + 58 * (place // 2), 44))
+    _note_number(image, number)
+    en, cn = f"How many {shape.en}s are in the image?", f"图中有几个{shape.cn}？"
+    options = _numbers(range(1, 5))
+    kind = ("object_localization", "finegrained_perception (instance-level)")
+    return Picture(image, [_ask(rng, en, cn, options[number - 1], options, kind)])
+
+
+def _note_number(image: Image.Image, number: int) -> None:
+    """Note how many there are in the middle of an image."""
+    mark(image, f"{number} at 0", image.width / 2, image.height / 2)
 
 
 def door(rng: Random) -> Picture:
     """Draw a door and ask for its number."""
-    words = _numbers(rng.sample(range(10, 100), 8))
+    number = rng.randint(10, 99)
+    # No digit of the number is in a wrong option.
+    others = [other for other in range(10, 100) if not set(str(other)) & set(str(number))]
+    words = _numbers([number, *rng.sample(others, 7)])
     image = wall(WIDE, (220, 210, 190), (150, 140, 130), 0.9)
     draw = ImageDraw.Draw(image)
     draw.rectangle((72, 4, 164, 110), fill=RGB[rng.choice(("red", "green", "blue"))])
@@ -177,7 +159,7 @@ def pagoda(rng: Random) -> Picture:
         draw.rectangle((59 - half, bottom - 17, 59 + half, bottom), fill=(196, 120, 84))
         draw.rectangle((54, bottom - 12, 64, bottom - 1), fill=(70, 50, 40))
         draw.rectangle((59 - half - 9, bottom - 23, 59 + half + 9, bottom - 17), fill=(70, 74, 84))
-        mark(image, "storey", 59, bottom - 12)
+    _note_number(image, storeys)
     return _cultural(
         rng, image, "图中的宝塔有几层？", _numbers([storeys])[0], _numbers(range(1, 5)), "scenery_building"
     )
@@ -187,8 +169,8 @@ def coin(rng: Random) -> Picture:
     """Draw a coin and ask for the shape of its hole."""
     hole = rng.choice(SHAPE_WORDS)
     image = paper(SMALL, (228, 220, 206))
-    for side, tint in ((110, (150, 104, 40)), (100, (196, 148, 66))):
-        draw_shape(image, "circle", tint, centred(59, 59, side))
+    for width, tint in ((110, (150, 104, 40)), (100, (196, 148, 66))):
+        ImageDraw.Draw(image).ellipse(centred(59, 59, width), fill=tint)
     draw_shape(image, hole.en, (228, 220, 206), centred(59, 59, 44))
     return _cultural(rng, image, "图中铜钱的孔是什么形状？", hole, SHAPE_WORDS, "cultural_relic")
 
@@ -197,10 +179,12 @@ def skewer(rng: Random) -> Picture:
     """Draw berries on a skewer and ask how many there are."""
     berries = rng.randint(1, 4)
     image = paper(SMALL, (240, 232, 216))
-    ImageDraw.Draw(image).line((4, 59, 114, 59), fill=(170, 130, 80), width=4)
+    draw = ImageDraw.Draw(image)
+    draw.line((4, 59, 114, 59), fill=(170, 130, 80), width=4)
     for place in range(berries):
-        draw_shape(image, "circle", RGB["red"], centred(20 + place * 26, 59, 25))
-        draw_shape(image, "circle", (250, 200, 200), centred(16 + place * 26, 54, 6))
+        draw.ellipse(centred(20 + place * 26, 59, 25), fill=RGB["red"])
+        draw.ellipse(centred(16 + place * 26, 54, 6), fill=(250, 200, 200))
+    _note_number(image, berries)
     options = _numbers(range(1, 5))
     return _cultural(rng, image, "图中的糖葫芦有几颗果子？", options[berries - 1], options, "food_clothes")
 
@@ -214,7 +198,7 @@ def bamboo(rng: Random) -> Picture:
         for top in range(4, 110, 27):
             draw.rounded_rectangle((x - 5, top, x + 5, top + 25), 3, fill=(60, 110, 70))
         draw.polygon([(x + 5, 30), (x + 14, 21), (x + 12, 33)], fill=(60, 110, 70))
-        mark(image, "stalk", x, 59)
+    _note_number(image, stalks)
     options = _numbers(range(1, 5))
     return _cultural(rng, image, "画中有几根竹子？", options[stalks - 1], options, "calligraphy_painting")
 
@@ -224,7 +208,7 @@ def _cultural(rng: Random, image: Image.Image, text: str, right: Word, pool: Seq
 
 
 Maker = Callable[[Random], Picture]
-MMBENCH: tuple[Maker, ...] = (pair, corners, crowd, door, pair, corners)
+MMBENCH: tuple[Maker, ...] = (thing, side, crowd, door, thing, side)
 CCBENCH: tuple[Maker, ...] = (lantern, pagoda, coin, skewer, bamboo)
 
 _HEAD = ("index", "question", "hint", *LETTERS)

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from evalkit.demo.files import save_clip, write_json
-from evalkit.demo.stories import ASKERS, PARTS, make_story
+from evalkit.demo.stories import ABOUT_FLOOR, ASKERS, PARTS, make_story
 
 FRAMES = 36
 RATES = (10, 12, 15, 25)
@@ -71,7 +71,7 @@ def write_mvbench(data: Path, count: int, rng: Random) -> None:
 
 def _write_clip(videos: Path, subtask: Subtask, number: int, rng: Random) -> dict[str, Any]:
     """Write one clip and return its record in the official shape."""
-    story = make_story(rng)
+    story = make_story(rng, subtask.name in ABOUT_FLOOR)
     rate = {"": _FOLDER_RATE, ".gif": _GIF_RATE}.get(subtask.suffix) or rng.choice(RATES)
     name = f"{subtask.name}_{number:03d}{subtask.suffix}"
     frames = [story.frame(place / (FRAMES - 1)) for place in range(FRAMES)]

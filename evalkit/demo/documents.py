@@ -9,16 +9,18 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, draw_text, paper
+from evalkit.demo.drawing import INK, Rgb, draw_text, paper
 from evalkit.demo.files import save_image, write_json, write_jsonl
 from evalkit.demo.words import BRANDS, GOODS, VALUES
 
 SIZE = (236, 354)
-MARGIN = 14
-COLUMN = 122  # where the values begin
+MARGIN = 4
+COLUMN = 62  # where the values begin: two image tokens to the right of their labels
+_ROW = SIZE[1] / 12  # height of an image token
 QUESTIONS_A_PAGE = 4
 _FIRST_ID = {"val": 49153, "test": 57344}
-_GREY = (110, 110, 116)
+_GREY: Rgb = (110, 110, 116)
+_BLUE: Rgb = (30, 50, 130)
 
 
 class Fact(NamedTuple):
@@ -59,25 +61,20 @@ def form(rng: Random) -> Page:
     image, facts = _headed(rng)
     draw = ImageDraw.Draw(image)
     for place, (label, kind, question) in enumerate(rng.sample(FORMS, 4)):
-        middle = 108 + place * 62
-        value = VALUES[kind](rng)
-        draw.rectangle((COLUMN - 10, middle - 22, SIZE[0] - 6, middle + 22), outline=_GREY)
-        draw_text(image, (MARGIN, middle), label, 24, _GREY, "lm")
-        draw_text(image, (COLUMN, middle), value, 26, anchor="lm", width=SIZE[0] - COLUMN - 10)
+        middle, value = _middle(place), VALUES[kind](rng)
+        draw.rectangle((COLUMN - 4, middle - 22, SIZE[0] - 6, middle + 22), outline=_GREY)
+        _write(image, middle, label, value, _GREY, INK)
         facts.append(Fact(question, value))
     return Page(image, facts)
 
 
 def letter(rng: Random) -> Page:
-    """Return a letter: lines that begin with a label and end with a signature's rule."""
+    """Return a letter: lines that begin with a label."""
     image, facts = _headed(rng)
-    top = 96
-    for label, kind, question in LETTERS:
+    for place, (label, kind, question) in enumerate(LETTERS):
         value = VALUES[kind](rng)
-        draw_text(image, (MARGIN, top), f"{label}:", 24, anchor="lm")
-        draw_text(image, (COLUMN - 32, top), value, 26, (30, 50, 130), "lm")
+        _write(image, _middle(place), f"{label}:", value, INK, _BLUE)
         facts.append(Fact(question, value))
-        top += 52
     return Page(image, facts)
 
 
@@ -86,19 +83,28 @@ def table(rng: Random) -> Page:
     image, facts = _headed(rng)
     draw = ImageDraw.Draw(image)
     for place, item in enumerate(rng.sample(GOODS, 4)):
-        top = 80 + place * 62
-        quantity = VALUES["small"](rng)
-        for left, right, text in ((8, 138, item), (138, SIZE[0] - 8, quantity)):
-            draw.rectangle((left, top, right, top + 62), outline=INK)
-            draw_text(image, (left + 14, top + 31), text, 26, anchor="lm")
+        middle, quantity = _middle(place), VALUES["small"](rng)
+        for left, right in ((1, COLUMN - 4), (COLUMN - 4, 2 * COLUMN)):
+            draw.rectangle((left, middle - _ROW, right, middle + _ROW), outline=INK)
+        _write(image, middle, item, quantity, INK, INK)
         facts.append(Fact(f"What is the quantity of {item.lower()}?", quantity))
     return Page(image, facts)
+
+
+def _middle(place: int) -> float:
+    """Return the height of a page's line: the middle of every other row of image tokens."""
+    return (3.5 + 2 * place) * _ROW
+
+
+def _write(image: Image.Image, middle: float, label: str, value: str, *colours: Rgb) -> None:
+    draw_text(image, (MARGIN, middle), label, 22, colours[0], "lm", width=COLUMN - 2 * MARGIN - 2)
+    draw_text(image, (COLUMN, middle), value, 26, colours[1], "lm", width=SIZE[0] - COLUMN - 10)
 
 
 def _headed(rng: Random) -> tuple[Image.Image, list[Fact]]:
     image, brand = paper(SIZE), rng.choice(BRANDS)
     draw_text(image, (SIZE[0] / 2, 36), brand, 36, anchor="mm")
-    ImageDraw.Draw(image).line((MARGIN, 66, SIZE[0] - MARGIN, 66), fill=INK, width=2)
+    ImageDraw.Draw(image).line((14, 66, SIZE[0] - 14, 66), fill=INK, width=2)
     return image, [Fact("What is the name of the company?", brand)]
 
 

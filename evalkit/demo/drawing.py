@@ -34,6 +34,7 @@ class Mark(NamedTuple):
 
 
 EDGE, EDGE_STEPS = "edge ", 24  # labels of where a shape's left, top, right and bottom edges are in the whole image
+WHOLE = "whole "  # before labels of what only the whole image shows
 INK: Rgb = (30, 30, 35)
 PAPER: Rgb = (252, 252, 249)
 _SMOOTH = 4  # masks are drawn this many times larger and reduced

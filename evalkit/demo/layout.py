@@ -18,7 +18,7 @@ from evalkit.demo.signs import write_textvqa
 from evalkit.errors import InputError
 
 MARKER = "demo.json"
-VERSION = 2
+VERSION = 3
 CHECKPOINT = Path(__file__).parent / "checkpoint"  # trained by scripts/train_tiny.py
 
 # A writer takes the data folder, the number of questions a file and a seeded generator.

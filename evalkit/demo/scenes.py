@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from PIL import Image
 
-from evalkit.demo.drawing import Box, draw_shape, wall
+from evalkit.demo.drawing import Box, centred, draw_shape, wall
 from evalkit.demo.files import save_image, write_jsonl
 from evalkit.demo.words import COLOURS, RGB, SHAPES
 
 EXPRESSIONS_AN_IMAGE = 7
 _THINGS = 4
 _CELLS = {(236, 236): (118, 118), (354, 118): (88, 118), (118, 354): (118, 88)}  # one thing a cell: none covers another
-_SIDES = (42, 76)  # least and greatest side of a thing
-_CLEAR = 16  # pixels by which one thing must be further left, larger ... than the next to be called so
+_SIDE = 68  # of every thing
+# Where the middle of a thing is along a side of its cell: well inside one image token of a tile and of the thumbnail.
+_MIDDLES = {118: 50, 88: 44}
 _ROOMS = (((236, 232, 222), (206, 198, 184)), ((222, 232, 238), (190, 204, 196)), ((240, 230, 226), (214, 206, 214)))
 
 
@@ -54,13 +55,14 @@ def make_scene(rng: Random) -> Scene:
         size, (wide, high) = rng.choice(list(_CELLS.items()))
         cells = [(x, y) for x in range(0, size[0] - wide + 1, wide) for y in range(0, size[1] - high + 1, high)]
         things = []
-        for left, top in rng.sample(cells, _THINGS):
-            side = rng.randint(*_SIDES)
-            x, y = left + rng.randint(6, wide - side - 6), top + rng.randint(6, high - side - 6)
-            # Few kinds and colours: else every thing could be named by one word.
-            things.append(Thing(rng.choice(COLOURS), rng.choice(SHAPES), (x, y, x + side, y + side)))
+        places, looks = (
+            rng.sample(cells, _THINGS),
+            zip(rng.sample(COLOURS, _THINGS), rng.sample(SHAPES, _THINGS), strict=True),
+        )
+        for (left, top), (colour, shape) in zip(places, looks, strict=True):
+            things.append(Thing(colour, shape, centred(left + _MIDDLES[wide], top + _MIDDLES[high], _SIDE)))
         scene = Scene(size, tuple(things))
-        if all(len(find(scene.things)) >= EXPRESSIONS_AN_IMAGE for find in STYLES.values()):
+        if all(len(find(scene)) >= EXPRESSIONS_AN_IMAGE for find in STYLES.values()):
             return scene
 
 
@@ -72,55 +74,54 @@ def draw_scene(scene: Scene, rng: Random) -> Image.Image:
     return image
 
 
-def by_look(things: Sequence[Thing]) -> list[Expression]:
-    """Return expressions without places, as in RefCOCO+."""
-    found = []
-    for thing in things:
-        if _one([other.name == thing.name for other in things]):
-            found += [Expression(thing.name, thing), Expression(f"the {thing.name}", thing)]
-        if _one([other.colour == thing.colour for other in things]):
-            found.append(Expression(f"{thing.colour} one", thing))
-        if _one([other.shape == thing.shape for other in things]):
-            found.append(Expression(f"the only {thing.shape}", thing))
-    ranks = {
-        "largest": lambda thing: thing.box[0] - thing.box[2],
-        "smallest": lambda thing: thing.box[2] - thing.box[0],
-    }
-    return found + _extremes(things, ranks, "the {rank} {noun}")
+def by_look(scene: Scene) -> list[Expression]:
+    """Return expressions without places, as in RefCOCO+. Every thing has a colour and a shape of its own."""
+    return [
+        Expression(template.format(thing=thing), thing)
+        for thing in scene.things
+        for template in ("{thing.name}", "the {thing.name}", "{thing.colour} one", "the only {thing.shape}")
+    ]
 
 
-def by_place(things: Sequence[Thing]) -> list[Expression]:
+def by_place(scene: Scene) -> list[Expression]:
     """Return expressions with places in the image, as in RefCOCO."""
-    ranks: dict[str, Callable[[Thing], int]] = {
-        "on the left": lambda thing: thing.box[0],
-        "on the right": lambda thing: -thing.box[2],
-        "at the top": lambda thing: thing.box[1],
-        "at the bottom": lambda thing: -thing.box[3],
-    }
-    return _extremes(things, ranks, "{noun} {rank}") + by_look(things)[::2]
+    found = []
+    for thing in scene.things:
+        across, down = ((thing.box[side] + thing.box[side + 2]) / 2 / scene.size[side] for side in (0, 1))
+        places = {
+            "on the left": across < 0.4,
+            "on the right": across > 0.6,
+            "at the top": down < 0.4,
+            "at the bottom": down > 0.6,
+        }
+        found += [
+            Expression(f"{noun} {place}", thing)
+            for place, holds in places.items()
+            if holds
+            for noun in (thing.shape, thing.name)
+        ]
+    return found
 
 
-def by_neighbour(things: Sequence[Thing]) -> list[Expression]:
-    """Return sentences that tell a thing by another one, as in RefCOCOg."""
+def by_neighbour(scene: Scene) -> list[Expression]:
+    """Return sentences that tell a thing by its shape and by another one, as in RefCOCOg."""
     sides: dict[str, Callable[[Box, Box], bool]] = {
         "to the left of": lambda one, other: one[2] < other[0],
         "to the right of": lambda one, other: one[0] > other[2],
         "above": lambda one, other: one[3] < other[1],
         "below": lambda one, other: one[1] > other[3],
     }
-    found = []
-    for mark in things:
-        if not _one([other.name == mark.name for other in things]):
-            continue
-        for side, holds in sides.items():
-            beside = [thing for thing in things if thing is not mark and holds(thing.box, mark.box)]
-            for thing in beside:
-                if _one([other.shape == thing.shape for other in beside]):
-                    found.append(Expression(f"a {thing.shape} that is {side} the {mark.name}", thing))
-    return found
+    return [
+        Expression(f"a {thing.shape} that is {side} the {beside.name}", thing)
+        for thing in scene.things
+        for beside in scene.things
+        if thing is not beside
+        for side, holds in sides.items()
+        if holds(thing.box, beside.box)
+    ]
 
 
-STYLES: Mapping[str, Callable[[Sequence[Thing]], list[Expression]]] = {
+STYLES: Mapping[str, Callable[[Scene], list[Expression]]] = {
     "refcoco": by_place,
     "refcoco+": by_look,
     "refcocog": by_neighbour,
@@ -133,23 +134,6 @@ SPLITS = (
     (("refcocog",), "val"),
     (("refcocog",), "test"),
 )
-
-
-def _one(flags: Sequence[bool]) -> bool:
-    return sum(flags) == 1
-
-
-def _extremes(things: Sequence[Thing], ranks: Mapping[str, Callable[[Thing], int]], template: str) -> list[Expression]:
-    """Return an expression for the first thing by each rank, among all and among those of its shape."""
-    groups = {"thing": list(things)}
-    groups |= {shape: [thing for thing in things if thing.shape == shape] for shape in SHAPES}
-    found = []
-    for noun, group in groups.items():
-        for rank, key in ranks.items():
-            order = sorted(group, key=key)
-            if len(order) > 1 and key(order[1]) - key(order[0]) >= _CLEAR:
-                found.append(Expression(template.format(rank=rank, noun=noun), order[0]))
-    return found
 
 
 def write_refcoco(data: Path, count: int, rng: Random) -> None:
@@ -170,7 +154,7 @@ def write_refcoco(data: Path, count: int, rng: Random) -> None:
             save_image(data / image, draw_scene(scene, rng))
             for dataset in datasets:
                 wanted = min(EXPRESSIONS_AN_IMAGE, count - len(rows[dataset]))
-                for sentence, thing in rng.sample(STYLES[dataset](scene.things), wanted):
+                for sentence, thing in rng.sample(STYLES[dataset](scene), wanted):
                     box = [float(value) for value in thing.box]
                     width, height = scene.size
                     row = {"image": f"data/{image}", "sent": sentence, "bbox": box, "height": height, "width": width}

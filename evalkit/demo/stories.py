@@ -1,6 +1,7 @@
 """What happens in the clips: one little world, and a question about it for each MVBench sub-task.
 
-A sub-task keeps its official name, files and folders; what it asks is simpler than what the real one asks.
+A sub-task keeps its official name, files and folders; what it asks is simpler than what the real one asks. Most wrong
+candidates are seen nowhere in the clip; where the order of what is seen decides, they are.
 """
 
 from __future__ import annotations
@@ -12,50 +13,49 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from evalkit.demo.drawing import PAPER, Rgb, centred, draw_shape, draw_text, mark, paper
+from evalkit.demo.drawing import PAPER, Rgb, centred, draw_shape, draw_text, mark, paper, polygon
 from evalkit.demo.words import COLOURS, RGB, SHAPES
 
 SIZE = (160, 120)
-LETTERS = "AHKMRTXZ"
+LETTERS = "HKMRTXZ"
 _ROOM: Rgb = (232, 230, 222)
+_PLAIN: Rgb = (130, 130, 134)  # of what the questions about a clip do not call by its colour
 _FLOOR = 98  # where it begins
-_COLUMNS, _ROWS = (26, 86), (24, 72)  # the mover goes from corner to corner of this rectangle
+_COLUMNS, _ROWS = (26, 86), (24, 72)  # the arrow goes from corner to corner of this rectangle
 _GUEST = (136, 76)
-_SIDE = 32
+_SIDE = 38
 # Corners are numbered row by row; a step flips the column (1) or the row (2).
-_CORNERS = ("Top left.", "Top right.", "Bottom left.", "Bottom right.")
 _STEPS = ("left", "right", "up", "down")
+_OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 _STAYS = {"throughout": (0.0, 2.0), "beginning": (0.0, 0.5), "end": (0.5, 2.0)}
+# An arrow to the right in the unit square; the other directions turn or mirror it.
+_ARROW = ((0.0, 0.3), (0.5, 0.3), (0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.5, 0.7), (0.0, 0.7))
 
 
 @dataclass(frozen=True)
 class Story:
-    """A shape that moves twice, a guest beside it, letters on a card and a floor.
+    """An arrow that goes two ways, a shape beside it, letters on a card and a floor.
 
     Attributes:
-        shapes: of mover and guest.
-        colours: of mover and guest.
-        corners: where the mover is at the start, in the middle and at the end.
-        turn: colour of the mover in the second half.
-        growth: last size of the mover as a part of its first.
+        guest: the shape.
+        corners: where the arrow is at the start, in the middle and at the end.
+        colours: of the arrow in the two halves; None: it is plain.
+        floors: colours of the floor in the two halves; None: it is plain.
         stay: when the guest is there: a key of ``_STAYS``.
         hops: whether the guest moves too.
         letters: shown one after another.
-        floors: colours of the floor in the two halves.
     """
 
-    shapes: tuple[str, str]
-    colours: tuple[str, str]
+    guest: str
     corners: tuple[int, int, int]
-    turn: str
-    growth: float
+    colours: tuple[str, str] | None
+    floors: tuple[str, str] | None
     stay: str
     hops: bool
     letters: tuple[str, ...]
-    floors: tuple[str, str]
 
     def step(self, half: int) -> str:
-        """Return in which direction the mover goes in a half."""
+        """Return in which direction the arrow goes in a half."""
         before, after = self.corners[half], self.corners[half + 1]
         return _STEPS[int(after > before) + 2 * int(abs(after - before) == 2)]
 
@@ -63,47 +63,49 @@ class Story:
         """Draw the story at a time, 0..1."""
         half = int(time >= 0.5)
         image = paper(SIZE, _ROOM)
-        image.paste(RGB[self.floors[half]], (0, _FLOOR, *SIZE))
-        mark(image, f"floor {self.floors[half]}", SIZE[0] / 2, (_FLOOR + SIZE[1]) / 2)
+        image.paste(RGB[self.floors[half]] if self.floors else _PLAIN, (0, _FLOOR, *SIZE))
+        if self.floors:
+            mark(image, str(RGB[self.floors[half]]), SIZE[0] / 2, (_FLOOR + SIZE[1]) / 2)
         image.paste(PAPER, (116, 4, 156, 46))
         letter = self.letters[min(int(time * len(self.letters)), len(self.letters) - 1)]
         draw_text(image, (136, 26), letter, 40, anchor="mm")
         start, end = _STAYS[self.stay]
         if start <= time < end:
             lift = 14 * abs((time * 6) % 2 - 1) - 7 if self.hops else 0
-            draw_shape(image, self.shapes[1], RGB[self.colours[1]], centred(_GUEST[0], _GUEST[1] - lift, 28))
-        part = min(1.0, (time - 0.5 * half) / 0.4)  # the mover rests a little at the end of a half
+            draw_shape(image, self.guest, _PLAIN, centred(_GUEST[0], _GUEST[1] - lift, 32))
+        part = min(1.0, (time - 0.5 * half) / 0.4)  # the arrow rests a little at the end of a half
         (x0, y0), (x1, y1) = (_place(self.corners[half + late]) for late in (0, 1))
-        side = _SIDE * (1 + (self.growth - 1) * time)
-        tint = self.turn if half else self.colours[0]
-        box = centred(x0 + (x1 - x0) * part, y0 + (y1 - y0) * part, side)
-        draw_shape(image, self.shapes[0], RGB[tint], box)
+        self._draw_arrow(image, half, x0 + (x1 - x0) * part, y0 + (y1 - y0) * part)
         return image
+
+    def _draw_arrow(self, image: Image.Image, half: int, x: float, y: float) -> None:
+        way = self.step(half)
+        points = [(1 - across, down) if way in ("left", "up") else (across, down) for across, down in _ARROW]
+        if way in ("up", "down"):
+            points = [(down, across) for across, down in points]
+        tint = RGB[self.colours[half]] if self.colours else _PLAIN
+        polygon(image, [(x + _SIDE * (across - 0.5), y + _SIDE * (down - 0.5)) for across, down in points], tint)
+        for label in (way, str(tint)):
+            mark(image, label, x, y)
 
 
 def _place(corner: int) -> tuple[int, int]:
     return _COLUMNS[corner % 2], _ROWS[corner // 2]
 
 
-def make_story(rng: Random) -> Story:
-    """Return a story."""
-    shapes = rng.sample(SHAPES, 2)
-    colours = rng.sample(COLOURS, 3)
-    corners = [rng.randrange(4)]
-    for _ in range(2):
-        corners.append(corners[-1] ^ rng.choice((1, 2)))
+def make_story(rng: Random, about_floor: bool = False) -> Story:
+    """Return a story, with a coloured floor if that is what is asked about, else with a coloured arrow."""
+    corner, axis = rng.randrange(4), rng.choice((1, 2))
     stay = rng.choice(("throughout", "throughout", "beginning", "end"))
-    floors = rng.sample(COLOURS, 2)
+    first, second = rng.sample(COLOURS, 2)
     return Story(
-        shapes=(shapes[0], shapes[1]),
-        colours=(colours[0], colours[1]),
-        corners=(corners[0], corners[1], corners[2]),
-        turn=rng.choice((colours[0], colours[2])),
-        growth=rng.choice((0.5, 1.5)),
+        guest=rng.choice(SHAPES),
+        corners=(corner, corner ^ axis, corner ^ 3),
+        colours=None if about_floor else (first, rng.choice((first, second))),
+        floors=(first, second) if about_floor else None,
         stay=stay,
         hops=stay == "throughout" and rng.random() < 0.5,
         letters=tuple(rng.sample(LETTERS, rng.randint(1, 3))),
-        floors=(floors[0], floors[1]),
     )
 
 
@@ -121,62 +123,61 @@ class Question(NamedTuple):
     others: tuple[str, ...]
 
 
-def _one_of(rng: Random, text: str, answer: str, pool: Sequence[str], others: int = 3) -> Question:
-    return Question(text, answer, tuple(rng.sample([other for other in pool if other != answer], others)))
+def _one_of(
+    rng: Random, text: str, answer: str, pool: Sequence[str], others: int = 3, unlike: Sequence[str] = ()
+) -> Question:
+    """Return a question with wrong candidates from a pool, none of them in ``unlike``."""
+    wrong = [other for other in pool if other != answer and other not in unlike]
+    return Question(text, answer, tuple(rng.sample(wrong, min(others, len(wrong)))))
 
 
-def _way(rng: Random, text: str, story: Story, half: int, template: str) -> Question:
+def _way(rng: Random, text: str, story: Story, half: int, template: str, ordered: bool = False) -> Question:
+    """Return a question for a direction; ``ordered``: the direction of the other half is among the candidates."""
     ways = [template.format(step) for step in _STEPS]
-    return _one_of(rng, text.format(story.shapes[0]), template.format(story.step(half)), ways)
+    unlike = () if ordered else (template.format(story.step(1 - half)),)
+    return _one_of(rng, text, template.format(story.step(half)), ways, unlike=unlike)
 
 
 def _action_sequence(story: Story, rng: Random) -> Question:
-    text = f"What did the {{}} do after it moved {story.step(0)}?"
-    return _way(rng, text, story, 1, "Moved {}.")
+    return _way(rng, f"What did the arrow do after it moved {story.step(0)}?", story, 1, "Moved {}.")
 
 
 def _action_prediction(story: Story, rng: Random) -> Question:
-    return _way(rng, "Which way will the {} go on?", story, 0, "Go {}.")
+    return _way(rng, "Which way will the arrow go on?", story, 0, "Go {}.")
 
 
 def _action_antonym(story: Story, rng: Random) -> Question:
-    answers = ("It becomes larger.", "It becomes smaller.", "not sure")
-    return _one_of(rng, f"What happens to the {story.shapes[0]}?", answers[int(story.growth < 1)], answers, 2)
+    way = story.step(0)
+    pool = (f"It moves {way}.", f"It moves {_OPPOSITE[way]}.", "not sure")
+    return _one_of(rng, "What does the arrow do at first?", pool[0], pool)
 
 
 def _fine_grained_action(story: Story, rng: Random) -> Question:
-    return _way(rng, "How does the {} move at first?", story, 0, "moving {}")
+    return _way(rng, "How does the arrow move at first?", story, 0, "moving {}", ordered=True)
 
 
 def _unexpected_action(story: Story, rng: Random) -> Question:
-    guest = story.shapes[1]
-    events = {"throughout": "Nothing.", "beginning": f"The {guest} disappears.", "end": f"The {guest} appears."}
-    return _one_of(rng, "What unexpected event happens?", events[story.stay], list(events.values()), 2)
+    return _one_of(rng, "What is unexpected here?", f"A {story.guest}.", [f"A {shape}." for shape in SHAPES])
 
 
 def _object_existence(story: Story, rng: Random) -> Question:
-    # Guest and mover have different shapes and different colours: their colours swapped are not there.
-    place = rng.randrange(2)
-    there = rng.random() < 0.5
-    asked = f"{story.colours[0 if there else 1]} {story.shapes[0]}"
-    if place and story.turn == story.colours[0]:
-        asked = f"{story.colours[1 if there else 0]} {story.shapes[1]}"
-    answers = ("yes", "no", "not sure")
-    return _one_of(rng, f"Is there a {asked} in the video?", answers[int(not there)], answers, 2)
+    return _one_of(rng, "Which object exists in the video?", story.guest, SHAPES)
 
 
 def _object_interaction(story: Story, rng: Random) -> Question:
-    shapes = [f"The {shape}." for shape in SHAPES]
-    return _one_of(rng, "Which object is below the letter?", f"The {story.shapes[1]}.", shapes)
+    return _one_of(
+        rng, "Which object is below the letter?", f"The {story.guest}.", [f"The {shape}." for shape in SHAPES]
+    )
 
 
 def _object_shuffle(story: Story, rng: Random) -> Question:
-    text = f"Where is the {story.shapes[0]} at the end of the video?"
-    return _one_of(rng, text, _CORNERS[story.corners[2]], _CORNERS)
+    text = "Which letter is on the card at the end of the video?"
+    return _one_of(rng, text, story.letters[-1], LETTERS, unlike=story.letters)
 
 
 def _moving_direction(story: Story, rng: Random) -> Question:
-    return _way(rng, "What direction is the {} moving in at the end?", story, 1, "To {}.")
+    text = "What direction is the arrow moving in at the end of the video?"
+    return _way(rng, text, story, 1, "To {}.", ordered=True)
 
 
 def _action_localization(story: Story, rng: Random) -> Question:
@@ -185,14 +186,14 @@ def _action_localization(story: Story, rng: Random) -> Question:
         "beginning": "At the beginning of the video.",
         "end": "At the end of the video.",
     }
-    text = f"During which part of the video is the {story.shapes[1]} there?"
-    return _one_of(rng, text, times[story.stay], list(times.values()), 2)
+    text = f"During which part of the video is the {story.guest} there?"
+    return _one_of(rng, text, times[story.stay], list(times.values()))
 
 
 def _scene_transition(story: Story, rng: Random) -> Question:
-    one, two = story.floors
-    other = rng.choice([colour for colour in COLOURS if colour not in story.floors])
-    pool = [f"From {first} to {last}." for first, last in ((one, two), (two, one), (one, other), (other, two))]
+    one, two = _floors(story)
+    three, four = rng.sample([colour for colour in COLOURS if colour not in (one, two)], 2)
+    pool = [f"From {first} to {last}." for first, last in ((one, two), (three, four), (four, three))]
     return _one_of(rng, "How does the floor change?", pool[0], pool)
 
 
@@ -205,37 +206,50 @@ def _moving_count(story: Story, rng: Random) -> Question:
 
 
 def _moving_attribute(story: Story, rng: Random) -> Question:
-    text = f"What color is the {story.shapes[0]} at the beginning of the video?"
-    return _one_of(rng, text, story.colours[0], COLOURS)
+    first, second = _colours(story)
+    return _one_of(rng, "What color is the arrow at the beginning of the video?", first, COLOURS, unlike=(second,))
 
 
 def _state_change(story: Story, rng: Random) -> Question:
-    answers = ("yes", "no", "I don't know")
-    text = f"Does the {story.shapes[0]} change its color?"
-    return _one_of(rng, text, answers[int(story.turn == story.colours[0])], answers, 2)
+    first, second = _colours(story)
+    return _one_of(rng, "What color does the arrow become?", second, COLOURS, unlike=(first,))
 
 
 def _fine_grained_pose(story: Story, rng: Random) -> Question:
-    return _one_of(rng, "What shape moves from corner to corner?", f"a {story.shapes[0]}", [f"a {s}" for s in SHAPES])
+    return _one_of(rng, "What shape is beside the arrow?", f"a {story.guest}", [f"a {shape}" for shape in SHAPES])
 
 
 def _character_order(story: Story, rng: Random) -> Question:
     place = rng.choice((0, -1))
-    text = f"Which letter is shown {('first', 'last')[place]}?"
-    return _one_of(rng, text, story.letters[place], LETTERS)
+    shown = [letter for letter in story.letters if letter != story.letters[place]]
+    unseen = rng.sample([letter for letter in LETTERS if letter not in story.letters], 3 - len(shown))
+    return Question(f"Which letter is shown {('first', 'last')[place]}?", story.letters[place], (*shown, *unseen))
 
 
 def _egocentric_navigation(story: Story, rng: Random) -> Question:
-    return _way(rng, "You follow the {}. Where do you go last?", story, 1, "Turn {}.")
+    return _way(rng, "You follow the arrow. Where do you go last?", story, 1, "Turn {}.")
 
 
 def _episodic_reasoning(story: Story, rng: Random) -> Question:
-    return _one_of(rng, "What color is the floor?", story.floors[1], COLOURS)
+    return _one_of(rng, "What color is the floor?", _floors(story)[1], COLOURS)
 
 
 def _counterfactual_inference(story: Story, rng: Random) -> Question:
+    first, second = _floors(story)
     text = "What color would the floor be if it had not changed?"
-    return _one_of(rng, text, story.floors[0], COLOURS)
+    return _one_of(rng, text, first, COLOURS, unlike=(second,))
+
+
+def _floors(story: Story) -> tuple[str, str]:
+    if not story.floors:
+        raise ValueError("the floor of this story is plain")
+    return story.floors
+
+
+def _colours(story: Story) -> tuple[str, str]:
+    if not story.colours:
+        raise ValueError("the arrow of this story is plain")
+    return story.colours
 
 
 Asker = Callable[[Story, Random], Question]
@@ -248,3 +262,6 @@ _ALL: tuple[Asker, ...] = (
 ASKERS: Mapping[str, Asker] = {asker.__name__.strip("_"): asker for asker in _ALL}
 # The part of the clip that a sub-task asks about, parts of the clip; the others ask about all of it.
 PARTS: Mapping[str, tuple[float, float]] = {"action_prediction": (0.0, 0.45), "episodic_reasoning": (0.55, 1.0)}
+# Sub-tasks that need a coloured floor, and those that need a coloured arrow.
+ABOUT_FLOOR = frozenset({"scene_transition", "episodic_reasoning", "counterfactual_inference"})
+ABOUT_ARROW = frozenset({"moving_attribute", "state_change"})

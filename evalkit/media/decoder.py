@@ -175,7 +175,12 @@ class _Alarm:
 def _receive_pixels(pipe: Connection, shapes: list[tuple[int, ...]]) -> list[npt.NDArray[np.uint8]]:
     arrays = [np.empty(shape, np.uint8) for shape in shapes]
     for array in arrays:
-        pipe.recv_bytes_into(array.data.cast("B"))
+        left = array.data.cast("B")
+        while left:  # straight into place: Connection.recv_bytes_into copies twice more
+            count = os.readv(pipe.fileno(), [left])
+            if not count:
+                raise EOFError
+            left = left[count:]
     return arrays
 
 
@@ -217,4 +222,6 @@ def _answer(pipe: Connection, what: str, view: View, root: DataRoot) -> None:
     else:
         pipe.send(("pixels", [array.shape for array in arrays]))
         for array in arrays:
-            pipe.send_bytes(array.data.cast("B"))
+            left = array.data.cast("B")
+            while left:
+                left = left[os.write(pipe.fileno(), left) :]

@@ -1,36 +1,34 @@
-"""The tiny model's checkpoint in the official InternVL2 layout: config, shapes, first values, and its export."""
+"""The tiny model's checkpoint in the official InternVL2 layout: config, shapes, and its export."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
 from evalkit.demo.files import write_json
 from evalkit.models.internvl2.network import InternVL2, translated
-from scripts.tiny.lessons import TILE
+from scripts.tiny.first_values import align_words, prepare_attention, random_values
+from scripts.tiny.records import TILE
 from scripts.tiny.vocabulary import END, SPECIAL, write_tokenizer
 
 NOTE = "tiny demo model, trained on drawings: its scores say nothing about InternVL2"
 PATCH = 14
+THETA = 1000000.0
 VISION = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
 LANGUAGE = {
     "hidden_size": 192,
     "intermediate_size": 512,
     "num_hidden_layers": 4,
     "num_attention_heads": 6,
-    "num_key_value_heads": 2,
+    "num_key_value_heads": 3,
 }
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
-Array = npt.NDArray[np.float32]
 
 
 def write_untrained(folder: Path, texts: Iterable[str]) -> None:
@@ -41,14 +39,17 @@ def write_untrained(folder: Path, texts: Iterable[str]) -> None:
         texts: what the tokenizer is learnt from.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = write_tokenizer(folder, texts)
-    end = tokens - len(SPECIAL) + SPECIAL.index(END)
+    vocabulary = write_tokenizer(folder, texts)
+    tokens = len(vocabulary) + len(SPECIAL)
+    end = len(vocabulary) + SPECIAL.index(END)
     write_json(folder / "config.json", _config(tokens, end))
     write_json(
         folder / "generation_config.json",
         {"_from_model_config": True, "transformers_version": "4.37.2", "eos_token_id": [end - 1, end]},
     )
-    weights = {name: _first_values(name, shape) for name, shape in _shapes(tokens)}
+    weights = {name: random_values(name, shape) for name, shape in _shapes(tokens)}
+    align_words(weights, vocabulary)
+    prepare_attention(weights, LANGUAGE, THETA)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -82,7 +83,7 @@ def _config(tokens: int, end: int) -> dict[str, Any]:
             "max_window_layers": LANGUAGE["num_hidden_layers"],
             "model_type": "qwen2",
             "rms_norm_eps": 1e-06,
-            "rope_theta": 1000000.0,
+            "rope_theta": THETA,
             "sliding_window": 32768,
             "tie_word_embeddings": False,
             "torch_dtype": "float16",
@@ -177,23 +178,3 @@ def _linear(name: str, outputs: int, inputs: int) -> Shapes:
 def _norm(name: str, width: int) -> Shapes:
     yield name + ".weight", (width,)
     yield name + ".bias", (width,)
-
-
-# What the layers add is small at first beside the embeddings: with equal sizes the model hardly learns to look up.
-_FACTORS = {"embed_tokens": 4.0, "o_proj": 0.1, "down_proj": 0.1, "mlp1.3": 0.3}
-
-
-def _first_values(name: str, shape: tuple[int, ...]) -> Array:
-    """Return random values of a size that keeps activations near 1; the name is the seed."""
-    if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "layernorm.weight", "mlp1.0.weight")):
-        return np.ones(shape, np.float32)
-    if name.endswith((".ls1", ".ls2")):
-        return np.full(shape, 0.5, np.float32)
-    if name.endswith("bias"):
-        return np.zeros(shape, np.float32)
-    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
-    width = 0.02 if "embedding" in name and "patch" not in name else float(np.prod(shape[1:])) ** -0.5
-    for part, factor in _FACTORS.items():
-        width *= factor if part in name else 1.0
-    values: Array = (width * noise).astype(np.float32)
-    return values

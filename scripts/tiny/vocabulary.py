@@ -23,7 +23,7 @@ _PATTERN = (
 )
 
 
-def write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
+def write_tokenizer(folder: Path, texts: Iterable[str]) -> list[str]:
     """Learn merges from texts and write the tokenizer's files.
 
     Args:
@@ -31,7 +31,7 @@ def write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
         texts: whole prompts and answers.
 
     Returns:
-        The number of tokens, special ones included; ids run from 0 without gaps.
+        The byte-level tokens in order of id; the special ones follow them.
     """
     corpus = list(texts)
     # Special tokens never reach the merges.
@@ -45,7 +45,7 @@ def write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
     write_json(folder / "added_tokens.json", dict(sorted(added.items())))
     write_json(folder / "special_tokens_map.json", _special_tokens_map())
     write_json(folder / "tokenizer_config.json", _config(added))
-    return len(vocab) + len(added)
+    return list(vocab)
 
 
 def _learn(corpus: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
