@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -42,8 +41,9 @@ def measure(folder: str, device: str, dtype: str, fraction: float) -> dict[str, 
 
 
 def peak_bytes() -> int:
-    """Return the greatest resident memory of this process so far."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the greatest resident memory of this process so far; ``getrusage`` would count its parent's too."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def main() -> None:
