@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,9 @@ START_S = 120.0
 NICE = 5
 # A decoder whose parent is gone ends itself this much later than its parent would have ended it.
 _GRACE_S = 10.0
+# Of malloc.h (glibc); the first is the most that glibc takes there.
+_M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 32 << 20
+_M_TRIM_THRESHOLD, _TRIM_THRESHOLD = -1, 128 << 20
 
 
 class Decoders:
@@ -198,6 +202,7 @@ def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even in the middle of a C library
     warnings.simplefilter("ignore")  # what matters is in the MediaError
+    _keep_freed_memory()
     pipe.send(True)
     while True:
         try:
@@ -207,6 +212,14 @@ def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
+
+
+def _keep_freed_memory() -> None:
+    """Keep the memory of one image for the next: got anew from the system it costs a page fault for every 4 KiB."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's own
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
 def _answer(pipe: Connection, what: str, view: View, root: DataRoot) -> None:
