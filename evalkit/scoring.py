@@ -34,7 +34,7 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
         responses: responses by id; a sample without one is ``missing``.
 
     Raises:
-        InputError: see ``check_labels``.
+        InputError: see ``check_labels``; or a value that is not within 0 and 1.
     """
     scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
@@ -100,6 +100,8 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Scor
         if verdict.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
     fixed = verdict.value if verdict.fixed is None else verdict.fixed
+    if not (0 <= verdict.value <= 1 and 0 <= fixed <= 1):
+        raise InputError(f"task {task.name}: sample {sample.id!r}: its scorer gave {verdict.value}, not within 0 and 1")
     return Score(
         id=sample.id,
         value=verdict.value if scored else None,

@@ -74,6 +74,20 @@ def test_compare_counts_flips_and_orders_settings() -> None:
     assert regressions(found, 0.05, 10.0) == [] and regressions(found, 0.001, 0.0) == []
 
 
+def test_equal_runs_do_not_claim_to_detect_any_drop() -> None:
+    """Where nothing changed the spread is 0, and still no drop of four answers could ever be significant."""
+    equal = scores([1.0] * 100)
+    one = compare({"t": equal}, {"t": equal}, (settings(), settings()))
+    assert [item.detectable for item in one.tasks] == [pytest.approx(5.0)]
+    lines = {f"t{i}": equal for i in range(16)}
+    many = compare(lines, lines, (settings(), settings())).tasks
+    assert [item.detectable for item in many] == [pytest.approx(9.0)] * 16
+    for lost, caught in ((8, 0), (9, 1)):
+        worse = lines | {"t3": scores([0.0] * lost + [1.0] * (100 - lost))}
+        found = compare(worse, lines, (settings(), settings()))
+        assert len(regressions(found, 0.05, 0.0)) == caught
+
+
 def read_scores(out: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / task / "scores.jsonl").read_text().splitlines()]
 
@@ -200,3 +214,50 @@ def test_max_drop_against_published() -> None:
     card = load_card("internvl2")
     assert against_published(card, Run(), 0.0).exit_code == 1
     assert against_published(card, Run(), 20.0).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1e400", "value is not within 0 and 1"),
+        ("NaN", "value is not within 0 and 1"),
+        ("5", "value is not within 0 and 1"),
+        ('"1"', "value: Input should be a valid number"),
+        ("null", "some samples have a value and some have none"),
+        ("1.0} {", "not a score of evalkit"),
+    ],
+)
+def test_a_damaged_line_of_scores_is_named(value: str, said: str, perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    run = shutil.copytree(perfect, tmp_path / "run")
+    path = run / "refcoco_val" / "scores.jsonl"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace('"value": 1.0', f'"value": {value}')
+    path.write_text("\n".join(lines) + "\n")
+    done = cli("check", run, "--baseline", perfect)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    assert f"{path}:3: " in done.stderr or value == "null"
+
+
+def test_a_sample_that_is_scored_twice_is_refused(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    run = shutil.copytree(perfect, tmp_path / "run")
+    with (run / "refcoco_val" / "scores.jsonl").open("a+") as file:
+        file.seek(0)
+        file.write(file.readline())
+    done = cli("check", run, "--baseline", perfect)
+    assert done.returncode == 2 and "scores.jsonl:81: id '0' occurs twice" in done.stderr
+
+
+def test_a_task_without_values_is_no_task_that_passed(perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    run = shutil.copytree(perfect, tmp_path / "run")
+    path = run / "refcoco_val" / "scores.jsonl"
+    path.write_text(path.read_text().replace('"value": 1.0', '"value": null'))
+    done = cli("check", run, "--baseline", perfect)
+    assert done.returncode == 3 and "| refcoco_val | *incomplete* |" in done.stdout
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"refcoco_val": {"score": NaN}}', '{"refcoco_val": {"n": "many"}}'])
+def test_damaged_scores_json(content: str, perfect: Path, cli: Cli, tmp_path: Path) -> None:
+    run = shutil.copytree(perfect, tmp_path / "run")
+    (run / "scores.json").write_text(content)
+    done = cli("check", run, "--baseline", perfect)
+    assert done.returncode == 2 and "scores.json: " in done.stderr and done.stderr.count("\n") == 1

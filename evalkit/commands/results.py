@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evalkit.card import Card
 from evalkit.commands.audit import audit_note
@@ -15,13 +17,32 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, Score
-from evalkit.report.compare import Comparison, compare, difference_p_value
+from evalkit.report.compare import Comparison, compare, difference_p_value, scored
 from evalkit.report.render import render
 from evalkit.report.table import RowResult, RunResult, build
 from evalkit.run.settings import differences
-from evalkit.run.store import write_json, write_scores
+from evalkit.run.store import read_scores, write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
 from evalkit.task import Task
+
+_Percent = Annotated[float, Field(ge=0, le=100 + 1e-9)]
+
+
+class _Summary(BaseModel):
+    """What tables need of a task's entry in scores.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    score: _Percent | None
+    fixed_score: _Percent | None
+    ci95: tuple[_Percent, _Percent] | None
+    n: Annotated[int, Field(ge=0)]
+    expected_n: int
+    outcomes: dict[Outcome, int]
+    server_score: _Percent | None = None
+
+
+_SUMMARIES = TypeAdapter(dict[str, _Summary])
 
 
 class Answered(NamedTuple):
@@ -121,10 +142,14 @@ class RunFolder:
     def __init__(self, out: Path, card: Card | None = None) -> None:
         self._out = out
         self._scores: dict[str, Any] = _read_json(out / "scores.json")
-        wanted = {"score", "fixed_score", "ci95", "n", "expected_n", "outcomes"}
-        summaries = self._scores.values() if isinstance(self._scores, dict) else [None]
-        if not all(isinstance(summary, dict) and wanted <= summary.keys() for summary in summaries):
-            raise InputError(f"{out / 'scores.json'}: not written by evalkit")
+        try:
+            _SUMMARIES.validate_json(json.dumps(self._scores))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "it"
+            raise InputError(f"{out / 'scores.json'}: not written by evalkit ({place}: {first['msg']})") from error
+        if not self._scores:
+            raise InputError(f"{out / 'scores.json'}: holds no scores")
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
         self._card = card
@@ -204,13 +229,10 @@ class RunFolder:
         return self._lines[task]
 
     def _read_lines(self, task: str) -> list[Score]:
-        path = self._out / task / "scores.jsonl"
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
-            records = [json.loads(line) for line in lines if line]
-            return [Score(**record | {"outcome": Outcome(record["outcome"])}) for record in records]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not the scores of evalkit ({error}); run evalkit score {self._out}") from error
+            return read_scores(self._out / task / "scores.jsonl")
+        except InputError as error:
+            raise InputError(f"{error}; run evalkit score {self._out}") from error
 
 
 def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:
@@ -251,8 +273,12 @@ class ComparedFolders(NamedTuple):
 def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     """Compare two run folders."""
     ours, theirs = RunFolder(run), RunFolder(base)
-    lost = [name for name in theirs.tasks if name not in ours.tasks]
     lines = [{name: folder.lines(name) for name in folder.tasks} for folder in (ours, theirs)]
+    lost = [
+        name
+        for name, base_lines in lines[1].items()
+        if name not in lines[0] or (scored(base_lines) and not scored(lines[0][name]))
+    ]
     settings = [read_run(folder)["settings"] for folder in (run, base)]
     notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
     return ComparedFolders(compare(lines[0], lines[1], (settings[0], settings[1]), alpha), lost, notes)

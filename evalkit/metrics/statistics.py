@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
+from math import ceil, comb, log2
 from statistics import NormalDist
 
 import numpy as np
@@ -93,7 +93,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable_drop(means: npt.NDArray[np.float64], alpha: float, power: float = 0.8) -> float:
-    """Return the smallest drop that a one-sided test at alpha finds with this power, from resampled differences."""
+def detectable_drop(means: npt.NDArray[np.float64], alpha: float, n: int, power: float = 0.8) -> float:
+    """Return the smallest drop that a one-sided test at alpha finds with this power.
+
+    Where hardly an answer changed the resamples show no spread, and yet less than so many wrong answers, each on a
+    media group of its own, would never be significant in a sign-flip test (2^-count <= alpha): the drop that these
+    make is the least.
+
+    Args:
+        means: resampled mean differences, 0..1.
+        alpha: level of the test.
+        n: questions compared.
+        power: chance to find it.
+    """
     normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(means))
+    spread = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(means))
+    return max(spread, min(1.0, ceil(-log2(alpha)) / n))

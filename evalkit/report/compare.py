@@ -31,7 +31,8 @@ class TaskDifference:
         ci95: its interval by paired cluster bootstrap; None with fewer than two media groups.
         p_drop: one-sided p-value of a drop (statistics.drop_p_value).
         p_adjusted: the same after Holm's correction over all tasks.
-        detectable: smallest drop, in points, that this comparison finds with 80 % power at alpha; None as for ci95.
+        detectable: smallest drop, in points, that this comparison finds with 80 % power in one task alone (at alpha
+            over the number of tasks, as Holm's correction asks); None as for ci95.
         n: samples compared.
         only_run: ids the base lacks.
         only_base: ids the run lacks, or did not answer.
@@ -86,17 +87,18 @@ def compare(
     Raises:
         InputError: they share no scored task.
     """
-    shared = [name for name in run if name in base and _scored(run[name]) and _scored(base[name])]
+    shared = [name for name in run if name in base and scored(run[name]) and scored(base[name])]
     if not shared:
         raise InputError("the two runs share no task with scores")
-    found = [_task(name, run[name], base[name], alpha) for name in shared]
+    found = [_task(name, run[name], base[name], alpha / len(shared)) for name in shared]
     adjusted = holm([item.p_drop for item in found])
     tasks = [_with_p(item, value) for item, value in zip(found, adjusted, strict=True)]
     old, new = (_shared_settings(one, shared) for one in reversed(settings))
     return Comparison(tasks, sorted(differences(old, new), key=_effect), old == new)
 
 
-def _scored(lines: Sequence[Score]) -> bool:
+def scored(lines: Sequence[Score]) -> bool:
+    """Return whether a task's samples have values; hidden labels give none."""
     return bool(lines) and all(line.value is not None for line in lines)
 
 
@@ -134,7 +136,7 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
         ci95=None if low_high is None else (low_high[0], low_high[1]),
         p_drop=drop_p_value(paired),
         p_adjusted=1.0,
-        detectable=None if means is None else PERCENT * detectable_drop(means, alpha),
+        detectable=None if means is None else PERCENT * detectable_drop(means, alpha, len(paired)),
         n=len(both),
         only_run=tuple(line.id for line in run if line.id not in theirs),
         only_base=tuple(key for key in theirs if key not in ours or lost(ours[key], theirs[key])),

@@ -11,10 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from evalkit.data.readers import storable
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.records import Outcome, Response, Sample, Score
+
+_SCORE = TypeAdapter(Score)
 
 
 def response_line(response: Response) -> str:
@@ -191,3 +195,30 @@ def write_scores(folder: Path, lines: Sequence[Score]) -> None:
         if record["disagrees"] is None:
             del record["disagrees"]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Return the lines of a ``scores.jsonl``.
+
+    Raises:
+        InputError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
+    """
+    scores: dict[str, Score] = {}
+    for number, text in enumerate(_lines(path), start=1):
+        if not text.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            score = _SCORE.validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
+        if not all(value is None or 0 <= value <= 1 for value in (score.value, score.fixed)):
+            raise InputError(f"{where}: a value is not within 0 and 1")
+        if score.id in scores:
+            raise InputError(f"{where}: id {score.id!r} occurs twice")
+        scores[score.id] = score
+    if len({score.value is None for score in scores.values()}) > 1:
+        raise InputError(f"{path}: some samples have a value and some have none")
+    return list(scores.values())
