@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.records import Recipe
 from evalkit.registry import shipped
 
@@ -152,7 +152,7 @@ def load_card(name: str) -> Card:
     """Read a card by its name, or from a YAML file.
 
     Raises:
-        InputError: there is no such card, or it is wrong; says file, line, key and what is allowed.
+        UsageError: there is no such card, or it is wrong; says file, line, key and what is allowed.
     """
     folder = shipped("configs") / "cards"
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
@@ -161,7 +161,7 @@ def load_card(name: str) -> Card:
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a NUL
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         reason = "not a UTF-8 text file" if isinstance(error, UnicodeError) else getattr(error, "strerror", str(error))
-        raise InputError(f"card {name!r}: {path}: {reason}; known cards: {known}, or give a .yaml file") from error
+        raise UsageError(f"card {name!r}: {path}: {reason}; known cards: {known}, or give a .yaml file") from error
     node, content = _parse(text, path)
     try:
         # As JSON: strict types, and yet a mapping may become the Recipe dataclass.
@@ -181,7 +181,7 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
         _refuse_depth(text, loader, path)
         node = yaml.compose(text, Loader=loader)
         if node is None:
-            raise InputError(f"{path}:1: card: the file is empty")
+            raise UsageError(f"{path}:1: card: the file is empty")
         _refuse_size(node, path)
         _refuse_keys(node, path)
         return node, json.dumps(yaml.load(text, Loader=loader), default=str)
@@ -189,11 +189,11 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node, str]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{path}:{line}: not valid YAML: {problem}") from error
+        raise UsageError(f"{path}:{line}: not valid YAML: {problem}") from error
     except RecursionError as error:
-        raise InputError(f"{path}:1: card: nested too deeply") from error
+        raise UsageError(f"{path}:1: card: nested too deeply") from error
     except ValueError as error:  # a date with a 13th month, a number of 5000 digits: PyYAML says no line
-        raise InputError(f"{path}:{_unreadable_line(node)}: a value that cannot be read: {error}") from error
+        raise UsageError(f"{path}:{_unreadable_line(node)}: a value that cannot be read: {error}") from error
 
 
 def _unreadable_line(node: yaml.Node | None) -> int:
@@ -215,7 +215,7 @@ def _refuse_depth(text: str, loader: Any, path: Path) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise InputError(f"{path}:{line}: card: nested too deeply")
+            raise UsageError(f"{path}:{line}: card: nested too deeply")
 
 
 def _refuse_size(node: yaml.Node, path: Path) -> None:
@@ -231,7 +231,7 @@ def _refuse_size(node: yaml.Node, path: Path) -> None:
             sizes[id(part)] = 1 + sum(map(size, inner))
         if sizes[id(part)] > MAX_NODES:
             line = part.start_mark.line + 1
-            raise InputError(f"{path}:{line}: card: more than {MAX_NODES:,} values, aliases written out")
+            raise UsageError(f"{path}:{line}: card: more than {MAX_NODES:,} values, aliases written out")
         return sizes[id(part)]
 
     size(node)
@@ -243,11 +243,11 @@ def _refuse_keys(node: yaml.Node, path: Path) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key.value, str):
-                raise InputError(f"{path}:{key.start_mark.line + 1}: a key must be a plain text")
+                raise UsageError(f"{path}:{key.start_mark.line + 1}: a key must be a plain text")
             if key.tag == "tag:yaml.org,2002:merge":
-                raise InputError(f"{path}:{key.start_mark.line + 1}: key '<<': merge keys are not allowed")
+                raise UsageError(f"{path}:{key.start_mark.line + 1}: key '<<': merge keys are not allowed")
             if key.value in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} occurs twice")
+                raise UsageError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} occurs twice")
             seen.add(key.value)
             _refuse_keys(value, path)
     elif isinstance(node, yaml.SequenceNode):
@@ -275,7 +275,7 @@ def _report(error: ValidationError, node: yaml.Node, path: Path) -> NoReturn:
 def _refuse(node: yaml.Node, path: Path, place: Place, message: str) -> NoReturn:
     """Raise an error with its file, line and dotted key."""
     key, line = _locate(node, place)
-    raise InputError(f"{path}:{line}: {key or 'card'}: {message}")
+    raise UsageError(f"{path}:{line}: {key or 'card'}: {message}")
 
 
 def _locate(node: yaml.Node | None, place: Sequence[int | str]) -> tuple[str, int]:

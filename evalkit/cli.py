@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evalkit.errors import EvalkitError, InputError
+from evalkit.errors import EvalkitError, UsageError
 
 INTERRUPTED = 130
 
@@ -19,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports a usage error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(InputError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def _emit(content: Any) -> None:
@@ -154,13 +154,13 @@ def score_command(args: argparse.Namespace) -> int:
     if args.run:
         given = ("task", "predictions", "card", "out", "allow_missing", "plugin")
         if any(getattr(args, name) for name in given):
-            raise InputError("score RUN takes only --data-root, --server-score and --json: the rest is in its run.json")
+            raise UsageError("score RUN takes only --data-root, --server-score and --json: the rest is in its run.json")
         report = score_run(Path(args.run), args.data_root, dict(args.server_score))
     else:
         if not (args.task and args.predictions and args.data_root):
-            raise InputError("score takes a run folder, or --task, --predictions and --data-root")
+            raise UsageError("score takes a run folder, or --task, --predictions and --data-root")
         if args.server_score:
-            raise InputError("--server-score is kept in a run folder: evalkit score RUN --server-score TASK=SCORE")
+            raise UsageError("--server-score is kept in a run folder: evalkit score RUN --server-score TASK=SCORE")
         out = Path(args.out) if args.out else None
         report = score_foreign(
             args.task, Path(args.predictions), args.data_root, args.card, args.plugin, out, args.allow_missing
@@ -292,7 +292,7 @@ def data_fetch_command(args: argparse.Namespace) -> int:
     Path(args.data_root).mkdir(parents=True, exist_ok=True)
     (task,) = choose(load_tasks(args.plugin), [args.task])
     if task.hub is None:
-        raise InputError(f"task {task.name!r} has no copy of the same samples on the Hub; get it so: {task.get}")
+        raise UsageError(f"task {task.name!r} has no copy of the same samples on the Hub; get it so: {task.get}")
     _emit(fetch(task.name, task.hub, DataRoot(args.data_root), args.revision, args.source))
     return 0
 
@@ -539,7 +539,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:  # a folder that cannot be written, a full disk: the user's machine, not a bug
         print(f"evalkit: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
-        return InputError.exit_code
+        return UsageError.exit_code
     except KeyboardInterrupt:
         print("evalkit: interrupted; the same command continues the run", file=sys.stderr)
         return INTERRUPTED

@@ -9,7 +9,7 @@ class EvalkitError(Exception):
     exit_code = 1
 
 
-class InputError(EvalkitError):
+class UsageError(EvalkitError):
     """The user's input is wrong: usage, configuration or the content of a file."""
 
     exit_code = 2

@@ -174,7 +174,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Score:
     """A scorer's word on one answer.
 
     Attributes:
@@ -189,7 +189,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class SampleScore:
     """One line of scores.jsonl.
 
     Attributes:

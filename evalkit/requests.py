@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError, MediaError
+from evalkit.errors import MediaError, UsageError
 from evalkit.media.load import Layout, probe
 from evalkit.records import Generation, Recipe, Request, Sample, View
 from evalkit.task import Task
@@ -24,7 +24,7 @@ def build_requests(
         tile_size: side of the model's tiles in pixels.
 
     Raises:
-        InputError: the recipe samples no frames but the task has videos.
+        UsageError: the recipe samples no frames but the task has videos.
     """
     generation = Generation(recipe.max_new_tokens, recipe.min_new_tokens)
     requests = []
@@ -46,11 +46,11 @@ def recipe_for(task: Task, card_recipe: Recipe | None, card: str) -> Recipe:
     """Return the card's recipe for a task, or the task's own.
 
     Raises:
-        InputError: neither has one.
+        UsageError: neither has one.
     """
     recipe = card_recipe or task.recipe
     if recipe is None:
-        raise InputError(f"card {card!r} has no recipe for task {task.name!r} and the task brings none")
+        raise UsageError(f"card {card!r} has no recipe for task {task.name!r} and the task brings none")
     return recipe
 
 
@@ -58,7 +58,7 @@ def layout_of(view: View, root: DataRoot) -> Layout | None:
     """Return how a view is cut; None where its media is absent or cannot be read."""
     try:
         return probe(view, root)
-    except (MediaError, InputError):  # a path that leaves the data root: the sample's failure when it is asked
+    except (MediaError, UsageError):  # a path that leaves the data root: the sample's failure when it is asked
         return None
 
 
@@ -67,7 +67,7 @@ def _images(task: Task, view: View, root: DataRoot) -> int:
     if view.media.kind in ("image", "row"):
         return 1
     if view.frames < 1:
-        raise InputError(f"task {task.name!r} asks about videos but its recipe samples no frames (frames: 0)")
+        raise UsageError(f"task {task.name!r} asks about videos but its recipe samples no frames (frames: 0)")
     if view.media.kind == "gif":
         layout = layout_of(view, root)
         return layout.images if layout else view.frames

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
-from evalkit.records import Outcome, Response, Sample, Score, Verdict
+from evalkit.records import Outcome, Response, Sample, SampleScore, Score
 from evalkit.task import Task
 
 PERCENT = 100.0
@@ -22,7 +22,7 @@ class TaskScores(NamedTuple):
     """The summary of a task for scores.json, and its lines for scores.jsonl."""
 
     summary: dict[str, Any]
-    lines: list[Score]
+    lines: list[SampleScore]
 
 
 def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Response]) -> TaskScores:
@@ -34,7 +34,7 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
         responses: responses by id; a sample without one is ``missing``.
 
     Raises:
-        InputError: see ``check_labels``; or a value that is not within 0 and 1.
+        UsageError: see ``check_labels``; or a value that is not within 0 and 1.
     """
     scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
@@ -65,12 +65,12 @@ def check_labels(task: Task, samples: Sequence[Sample]) -> bool:
     """Return whether a task can be scored here.
 
     Raises:
-        InputError: some samples have gold answers and some have none, or a task with local labels has none.
+        UsageError: some samples have gold answers and some have none, or a task with local labels has none.
     """
     scored = any(sample.references for sample in samples)
     bare = next((sample for sample in samples if not sample.references), None)
     if bare is not None and (scored or task.labelled):
-        raise InputError(f"task {task.name}: sample {bare.id!r} has no gold answer in the data file")
+        raise UsageError(f"task {task.name}: sample {bare.id!r} has no gold answer in the data file")
     return scored
 
 
@@ -82,7 +82,7 @@ def scorer_sha256(task: Task) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def observations(lines: Sequence[Score], fixed: bool = False) -> list[Observation]:
+def observations(lines: Sequence[SampleScore], fixed: bool = False) -> list[Observation]:
     """Return (media group, value) of each question; the rotations of a question are one, right only if all are."""
     units: dict[tuple[str, bool], Observation] = {}
     for line in lines:
@@ -92,17 +92,17 @@ def observations(lines: Sequence[Score], fixed: bool = False) -> list[Observatio
     return list(units.values())
 
 
-def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Score:
-    verdict = Verdict(0.0, None)
+def _score(task: Task, sample: Sample, response: Response, scored: bool) -> SampleScore:
+    verdict = Score(0.0, None)
     outcome, reason = response.outcome, response.reason
     if not outcome.failed:
-        verdict = task.score(sample, response.response) if scored else Verdict(0.0, response.response.strip() or None)
+        verdict = task.score(sample, response.response) if scored else Score(0.0, response.response.strip() or None)
         if verdict.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
     fixed = verdict.value if verdict.fixed is None else verdict.fixed
     if not (0 <= verdict.value <= 1 and 0 <= fixed <= 1):
-        raise InputError(f"task {task.name}: sample {sample.id!r}: its scorer gave {verdict.value}, not within 0 and 1")
-    return Score(
+        raise UsageError(f"task {task.name}: sample {sample.id!r}: its scorer gave {verdict.value}, not within 0 and 1")
+    return SampleScore(
         id=sample.id,
         value=verdict.value if scored else None,
         answer=verdict.answer,
@@ -127,8 +127,8 @@ def _interval(pairs: Sequence[Observation]) -> list[float] | None:
     return [PERCENT * low, PERCENT * high]
 
 
-def _subsets(lines: Sequence[Score]) -> dict[str, dict[str, float | int]]:
-    parts: dict[str, list[Score]] = {}
+def _subsets(lines: Sequence[SampleScore]) -> dict[str, dict[str, float | int]]:
+    parts: dict[str, list[SampleScore]] = {}
     for line in lines:
         if line.subset is not None:
             parts.setdefault(line.subset, []).append(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
-from evalkit.records import Recipe, Sample, Verdict
+from evalkit.records import Recipe, Sample, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Task:
         labelled: False where the gold answers are hidden.
         parts: whether the samples of each file can be scored when other files are absent.
         unit: samples with the same unit count as one question, right only if all are right.
-        defects: names of the official scorer's defects that ``Verdict.fixed`` mends.
+        defects: names of the official scorer's defects that ``Score.fixed`` mends.
         recipe: used when the card has none for this task.
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server takes, from the raw responses by id.
@@ -41,7 +41,7 @@ class Task:
     expected_n: int
     files: tuple[str, ...]
     load: Callable[[DataRoot], Iterable[Sample]]
-    score: Callable[[Sample, str], Verdict]
+    score: Callable[[Sample, str], Score]
     labelled: bool = True
     parts: bool = False
     unit: Callable[[Sample], str] | None = None

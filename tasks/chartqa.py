@@ -15,7 +15,7 @@ from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import vqa_samples
 from evalkit.data.root import DataRoot
 from evalkit.metrics.relaxed import relaxed_match
-from evalkit.records import Sample, Verdict
+from evalkit.records import Sample, Score
 from evalkit.task import Task
 
 
@@ -24,12 +24,12 @@ def load(root: DataRoot, *, half: str) -> list[Sample]:
     return vqa_samples(root, f"data/chartqa/test_{half}.jsonl")
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Score by relaxed accuracy, the best of the references."""
     answer = answer.strip()
     official = any(relaxed_match(target=answer, prediction=gold) for gold in sample.references)
     fixed = any(relaxed_match(target=gold.strip(), prediction=answer) for gold in sample.references)
-    return Verdict(float(official), answer or None, float(fixed))
+    return Score(float(official), answer or None, float(fixed))
 
 
 def task(half: str) -> Task:

@@ -15,9 +15,9 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import gold_by_id, read_records, vqa_samples
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.anls import anls
-from evalkit.records import Sample, Verdict
+from evalkit.records import Sample, Score
 from evalkit.report.submission import write_json_records
 from evalkit.task import Task
 
@@ -38,10 +38,10 @@ def load_test(root: DataRoot) -> list[Sample]:
     return vqa_samples(root, "data/docvqa/test.jsonl")
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Score by ANLS."""
     fixed = anls(answer, sample.references, raw_length=False)
-    return Verdict(anls(answer, sample.references), answer.strip() or None, fixed)
+    return Score(anls(answer, sample.references), answer.strip() or None, fixed)
 
 
 def write(rows: Iterable[Mapping[str, Any]], root: DataRoot, *, split: str, labels: str | None) -> int:
@@ -70,7 +70,7 @@ def submit(root: DataRoot, responses: Mapping[str, str], path: Path) -> None:
     """Write the JSON that the RRC server takes for task 1 (rrc.cvc.uab.es, ch=17)."""
     foreign = [key for key in responses if not (key.isascii() and key.isdecimal())]
     if foreign:
-        raise InputError(f"data/docvqa/test.jsonl: the server knows numbers as question ids, not {foreign[0]!r}")
+        raise UsageError(f"data/docvqa/test.jsonl: the server knows numbers as question ids, not {foreign[0]!r}")
     write_json_records(path, ({"questionId": int(key), "answer": answer} for key, answer in responses.items()))
 
 

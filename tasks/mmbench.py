@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_tsv
-from evalkit.data.readers import Row, read_tsv, tsv_columns, unique
+from evalkit.data.readers import Record, read_tsv, tsv_columns, unique
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.choice import careful_choice, first_letter_choice
-from evalkit.records import Media, Sample, Verdict
+from evalkit.records import Media, Sample, Score
 from evalkit.report.submission import write_xlsx
 from evalkit.task import Task
 
@@ -32,7 +32,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
     for row in read_tsv(root.resolve(file), file):
         index = row.identity("index")
         if not (index.isascii() and index.isdecimal() and len(index) < 18):
-            raise InputError(f"{row.where}: 'index' must be a number, not {index!r}")
+            raise UsageError(f"{row.where}: 'index' must be a number, not {index!r}")
         options = {letter: row.text(letter) for letter in "ABCDE" if letter in row.data}
         hint = row.data["hint"] + "\n" if "hint" in row.data else ""
         question = hint + row.text("question") + "".join(f"\n{letter}. {text}" for letter, text in options.items())
@@ -45,13 +45,13 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
     return unique(samples, file)
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Judge one row alone; the task counts questions."""
     options = sample.fields["options"]
     choice = first_letter_choice(answer, options)
     fixed = careful_choice(answer, options)
     gold = sample.references[0]
-    return Verdict(float(choice == gold), choice if choice in options else None, float(fixed == gold))
+    return Score(float(choice == gold), choice if choice in options else None, float(fixed == gold))
 
 
 def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: str, drop: Set[str], place: int) -> None:
@@ -59,7 +59,7 @@ def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: st
     columns = [name for name in tsv_columns(root.resolve(file), file) if name not in drop]
     options = {sample.id: sample.fields["options"] for sample in load(root, file=file)}
 
-    def cells(row: Row) -> list[str | int | None]:
+    def cells(row: Record) -> list[str | int | None]:
         choice = first_letter_choice(responses[row.text("index")], options[row.text("index")])
         texts = [int(row.text(name)) if name == "index" else row.data.get(name) for name in columns]
         return [*texts[:place], choice, *texts[place:]]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from evalkit.data.readers import Row, read_records, unique
+from evalkit.data.readers import Record, read_records, unique
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.choice import careful_choice, option_token_match
-from evalkit.records import Media, MediaKind, Sample, Verdict
+from evalkit.records import Media, MediaKind, Sample, Score
 from evalkit.task import Task
 
 # Sub-task (and json file), folder of its videos, whether the questions ask about a part (start, end) of the video.
@@ -59,7 +59,7 @@ def load(root: DataRoot) -> list[Sample]:
     )
 
 
-def sample_of(row: Row, name: str, folder: str, bound: bool) -> Sample:
+def sample_of(row: Record, name: str, folder: str, bound: bool) -> Sample:
     """Return one record as a sample."""
     path = f"data/MVBench/video/{folder}/{row.text('video')}"
     kind: MediaKind = "frames" if name in FRAME_FOLDERS else "gif" if PurePosixPath(path).suffix == ".gif" else "video"
@@ -67,7 +67,7 @@ def sample_of(row: Row, name: str, folder: str, bound: bool) -> Sample:
     options = {chr(ord("A") + place): text for place, text in enumerate(row.texts("candidates"))}
     gold = [letter for letter, text in options.items() if text == row.text("answer")]
     if not gold:
-        raise InputError(f"{row.where}: the answer {row.text('answer')!r} is not among the candidates")
+        raise UsageError(f"{row.where}: the answer {row.text('answer')!r} is not among the candidates")
     lines = [
         f"Question: {row.text('question')}",
         "Options:",
@@ -81,11 +81,11 @@ def sample_of(row: Row, name: str, folder: str, bound: bool) -> Sample:
     )
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Judge by the official option token."""
     gold, options = sample.references[0], sample.fields["options"]
     choice = careful_choice(answer, options)
-    return Verdict(float(option_token_match(answer, gold)), choice, float(choice == gold))
+    return Score(float(option_token_match(answer, gold)), choice, float(choice == gold))
 
 
 TASKS = (

@@ -14,8 +14,8 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_refcoco
 from evalkit.data.readers import read_jsonl
 from evalkit.data.root import DataRoot
-from evalkit.metrics.boxes import THRESHOLD, iou, mended_box, official_box, parse_box
-from evalkit.records import Media, Sample, Verdict
+from evalkit.metrics.boxes import THRESHOLD, fixed_box, iou, official_box, parse_box
+from evalkit.records import Media, Sample, Score
 from evalkit.task import Task
 
 
@@ -31,12 +31,12 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
     ]  # fmt: skip
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Judge the first box of the answer."""
     parsed = parse_box(answer)
     size = sample.fields["width"], sample.fields["height"]
-    hits = [float(iou(box(parsed, *size), sample.references[0]) >= THRESHOLD) for box in (official_box, mended_box)]
-    return Verdict(hits[0], ", ".join(part.strip() for part in parsed.texts) if parsed else None, hits[1])
+    hits = [float(iou(box(parsed, *size), sample.references[0]) >= THRESHOLD) for box in (official_box, fixed_box)]
+    return Score(hits[0], ", ".join(part.strip() for part in parsed.texts) if parsed else None, hits[1])
 
 
 def task(name: str, expected_n: int, hub: tuple[str, str] | None = None) -> Task:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evalkit.data.hub import HubSource, write_vqa
-from evalkit.data.readers import Row, as_row, gold_by_id, read_records, vqa_samples
+from evalkit.data.readers import Record, as_record, gold_by_id, read_records, vqa_samples
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.vqa import ANSWERS, normalise, vqa_accuracy
-from evalkit.records import Sample, Verdict
+from evalkit.records import Sample, Score
 from evalkit.task import Task
 
 QUESTIONS = "data/textvqa/textvqa_val.jsonl"
@@ -28,19 +28,19 @@ def load(root: DataRoot) -> list[Sample]:
     return vqa_samples(root, QUESTIONS, gold_by_id(rows, "question_id", ten_answers))
 
 
-def ten_answers(row: Row) -> tuple[str, ...]:
+def ten_answers(row: Record) -> tuple[str, ...]:
     """Return the human answers of one annotation."""
     given = row.data.get("answers")
     answers = given if isinstance(given, list) else []
     if len(answers) != ANSWERS:
-        raise InputError(f"{row.where}: 'answers' must list {ANSWERS} answers, it has {len(answers)}")
-    return tuple(as_row(answer, f"{row.where}: an answer", row.line).text("answer") for answer in answers)
+        raise UsageError(f"{row.where}: 'answers' must list {ANSWERS} answers, it has {len(answers)}")
+    return tuple(as_record(answer, f"{row.where}: an answer", row.line).text("answer") for answer in answers)
 
 
-def score(sample: Sample, answer: str) -> Verdict:
+def score(sample: Sample, answer: str) -> Score:
     """Score by VQA accuracy."""
     fixed = vqa_accuracy(answer, sample.references, official_periods=False)
-    return Verdict(vqa_accuracy(answer, sample.references), normalise(answer) if answer.strip() else None, fixed)
+    return Score(vqa_accuracy(answer, sample.references), normalise(answer) if answer.strip() else None, fixed)
 
 
 def write(rows: Iterable[Mapping[str, Any]], root: DataRoot) -> int:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from evalkit.card import Card, load_card
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.registry import load_tasks
 from tests.conftest import REPO
 
@@ -32,7 +32,7 @@ def published(shared: Path) -> Any:
 def refusal(text: str, folder: Path) -> str:
     path = folder / "card.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_card(str(path))
     message = str(caught.value)
     assert "\n" not in message
@@ -125,7 +125,7 @@ def test_an_empty_file_is_no_card(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "../internvl2", "no/such.yaml", "a\0b", "internvl9"])
 def test_a_card_that_is_not_there_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(InputError, match="known cards: internvl2"):
+    with pytest.raises(UsageError, match="known cards: internvl2"):
         load_card(name)
 
 
@@ -259,7 +259,7 @@ def test_mistakes(old: str, new: str, parts: list[str], tmp_path: Path) -> None:
     path = tmp_path / "card.yaml"
     path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
     line = TEXT[: TEXT.index(old)].count("\n") + 1
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_card(str(path))
     message = str(caught.value)
     assert "\n" not in message and "card.yaml" in message
@@ -271,6 +271,6 @@ def test_mistakes(old: str, new: str, parts: list[str], tmp_path: Path) -> None:
 def test_no_card_at_all(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "card.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_card(str(path))
     assert "\n" not in str(caught.value)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from evalkit.metrics.statistics import drop_p_value, holm
-from evalkit.records import Outcome, Score
+from evalkit.records import Outcome, SampleScore
 from evalkit.report.compare import compare, regressions
 from tests.conftest import Cli, write_jsonl
 
 
-def scores(values: list[float], per_group: int = 1) -> list[Score]:
+def scores(values: list[float], per_group: int = 1) -> list[SampleScore]:
     return [
-        Score(str(i), value, "x", Outcome.OK, "", str(i // per_group), None, value, None)
+        SampleScore(str(i), value, "x", Outcome.OK, "", str(i // per_group), None, value, None)
         for i, value in enumerate(values)
     ]
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from evalkit.commands.job import build_jobs, select
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError, MediaError
+from evalkit.errors import MediaError, UsageError
 from evalkit.media import decoder
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import load, probe
@@ -127,7 +127,7 @@ def test_errors_are_those_of_the_same_process(images: DataRoot) -> None:
             with pytest.raises(MediaError) as there:
                 decoders.load(view(path))
             assert str(here.value) == str(there.value)
-        with pytest.raises(InputError, match="leaves the data root"):
+        with pytest.raises(UsageError, match="leaves the data root"):
             decoders.probe(view("../red.png"))
         assert decoders.layout_of(view("../red.png")) is None and decoders.probe(view("data/absent.png")) is None
         assert len(multiprocessing.active_children()) == 1

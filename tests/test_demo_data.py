@@ -25,7 +25,7 @@ from evalkit.demo.layout import MARKER, WRITERS, write_all
 from evalkit.demo.signs import ten_answers
 from evalkit.demo.stories import ABOUT_FLOOR, ASKERS, make_story
 from evalkit.demo.words import RGB
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.media.load import load, probe
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.prompt import chat_prompt
@@ -84,12 +84,12 @@ def test_the_whole_demo_has_100_to_200_samples_a_task(tmp_path: Path) -> None:
 
 def test_only_an_empty_folder_or_this_demo_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(UsageError, match="not empty"):
         write_demo(tmp_path)
     (tmp_path / MARKER).write_text(json.dumps({"demo": "evalkit", "version": 0}), encoding="utf-8")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(UsageError, match="not empty"):
         write_demo(tmp_path)
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         write_demo(tmp_path / "mine.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "mine.txt"]
 

@@ -21,7 +21,7 @@ from evalkit import files
 from evalkit.card import load_card
 from evalkit.data.readers import read_jsonl, read_records, read_tsv
 from evalkit.data.root import DataRoot
-from evalkit.errors import EvalkitError, InputError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2.config import read_config
 from evalkit.records import Generation, Outcome, Request, Response
@@ -47,7 +47,7 @@ def test_links_may_not_lead_out_of_the_data_root(tmp_path: Path) -> None:
         assert root.resolve("data/inside/a.png").is_file()
         assert not root.resolve("data/absent/a.png").exists()
         for path in ("data/folder/secret.png", "data/file.png", "data/up.png", "data/folder"):
-            with pytest.raises(InputError, match="leaves the data root by a symbolic link"):
+            with pytest.raises(UsageError, match="leaves the data root by a symbolic link"):
                 root.resolve(path)
 
 
@@ -77,7 +77,7 @@ def test_a_card_cannot_explode(text: str, tmp_path: Path) -> None:
     path = tmp_path / "card.yaml"
     path.write_text(text)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"card\.yaml:\d+: card: more than 100,000 values"):
+    with pytest.raises(UsageError, match=r"card\.yaml:\d+: card: more than 100,000 values"):
         load_card(str(path))
     assert time.monotonic() - started < 5
 
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     )
     shard = tmp_path / "shards" / "rank0.jsonl"
     done = subprocess.run([sys.executable, "-c", code, str(shard)], capture_output=True, text=True, cwd=REPO)
-    assert f"InputError: {shard}: cannot be written (File too large); every answer so far is kept" in done.stderr
+    assert f"UsageError: {shard}: cannot be written (File too large); every answer so far is kept" in done.stderr
     kept = read_shards(shard.parent)
     assert shard.read_bytes().endswith(b"\n") and 0 < shard.stat().st_size <= 1000
     assert list(kept) == [str(i) for i in range(len(kept))] and len(kept) > 5

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError, MediaError
+from evalkit.errors import MediaError, UsageError
 from evalkit.media import load as load_module
 from evalkit.media.guard import guarded
 from evalkit.media.load import Layout, load, probe
@@ -188,7 +188,7 @@ def test_absent_media(root: DataRoot) -> None:
 
 
 def test_a_path_out_of_the_root(root: DataRoot) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError):
         probe(view("data/../../etc/passwd"), root)
     assert_fails(view("data/../../etc/passwd"), root, "leaves the data root")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics.anls import anls
-from evalkit.metrics.boxes import iou, mended_box, official_box, parse_box
+from evalkit.metrics.boxes import fixed_box, iou, official_box, parse_box
 from evalkit.metrics.choice import careful_choice, first_letter_choice, option_token_match
 from evalkit.metrics.relaxed import relaxed_match
 from evalkit.metrics.statistics import cluster_bootstrap, interval
@@ -169,9 +169,9 @@ def test_boxes() -> None:
     # The rule is the sum, not the largest number: 3 counts as three times the width here, and 4 ones as thousandths.
     assert official_box(parse_box("[0, 0, 3, 0.5]"), 100, 100) == (0, 0, 300, 50)
     assert official_box(parse_box("[1, 1, 1, 1]"), 1000, 1000) == pytest.approx((1, 1, 1, 1))
-    assert mended_box(parse_box("[0, 0, 1, 1]"), 1000, 1000) == (0, 0, 1, 1)
-    assert mended_box(parse_box("[0.1, 0.2, 0.3, 0.4]"), 100, 100) == pytest.approx((10, 20, 30, 40))
-    assert mended_box(parse_box("[300, 400, 100, 200]"), 1000, 1000) == (100, 200, 300, 400)
+    assert fixed_box(parse_box("[0, 0, 1, 1]"), 1000, 1000) == (0, 0, 1, 1)
+    assert fixed_box(parse_box("[0.1, 0.2, 0.3, 0.4]"), 100, 100) == pytest.approx((10, 20, 30, 40))
+    assert fixed_box(parse_box("[300, 400, 100, 200]"), 1000, 1000) == (100, 200, 300, 400)
     assert iou((0, 0, 10, 10), (0, 0, 10, 5)) == 0.5
     assert not iou((0, 0, float("nan"), 10), (0, 0, 10, 5)) >= 0.5
 

@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.registry import load_tasks
 from tests.conftest import REPO, Cli, write_jsonl
 
 COLOURS = '''
 """Colour naming: one word on one image, exact match."""
 from evalkit.data.readers import vqa_samples
-from evalkit.records import Recipe, Verdict
+from evalkit.records import Recipe, Score
 from evalkit.task import Task
 
 FILE = "data/colours/test.jsonl"
 
 
 def score(sample, answer):
-    return Verdict(float(answer.strip().lower() in sample.references), answer.strip() or None)
+    return Score(float(answer.strip().lower() in sample.references), answer.strip() or None)
 
 
 TASKS = (
@@ -117,10 +117,10 @@ def test_an_entry_point_adds_a_task(colours: Path) -> None:
 def test_bad_plugins(text: str, message: str, tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_tasks([str(plugin)])
 
 
 def test_a_missing_plugin_file() -> None:
-    with pytest.raises(InputError, match="not a Python file"):
+    with pytest.raises(UsageError, match="not a Python file"):
         load_tasks(["nowhere.py"])

@@ -17,7 +17,7 @@ import pytest
 
 from evalkit.commands.status import run_status, status_lines
 from evalkit.records import Generation, Outcome, Request, Response
-from evalkit.run.progress import FOLDER, Beacon, Progress
+from evalkit.run.progress import FOLDER, Heartbeat, Progress
 from evalkit.run.ranks import Ranks
 from tests.conftest import Cli
 
@@ -88,8 +88,8 @@ def test_no_line_where_stderr_is_no_terminal(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_beacon_that_cannot_write_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    Beacon(tmp_path / "file" / "rank0.json", {"rank": 0}).close()
-    Beacon(tmp_path / "ok" / "rank0.json", {"rank": 0}).close()
+    Heartbeat(tmp_path / "file" / "rank0.json", {"rank": 0}).close()
+    Heartbeat(tmp_path / "ok" / "rank0.json", {"rank": 0}).close()
     content = json.loads((tmp_path / "ok" / "rank0.json").read_text())
     assert content["rank"] == 0 and abs(content["updated"] - time.time()) < 60
     assert [path.name for path in (tmp_path / "ok").iterdir()] == ["rank0.json"], "no temporary file stays"

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.errors import IncompleteError, InputError
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.run.lock import RunLock
 from evalkit.run.queue import WorkQueue
 from evalkit.run.ranks import KNOCKS_S, Ranks, _attempt
@@ -296,17 +296,17 @@ def test_a_second_job_is_refused_until_the_first_is_dead(
     holder: Callable[[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     with holder("lock.claim()") as first, holder("lock.join()") as other_rank:
-        with pytest.raises(InputError, match=rf"in use by another job \(process {first.pid} on .*, started 20"):
+        with pytest.raises(UsageError, match=rf"in use by another job \(process {first.pid} on .*, started 20"):
             RunLock(tmp_path).claim(patience=0.3)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-        with pytest.raises(InputError, match="in use"):  # another rank of the job still writes
+        with pytest.raises(UsageError, match="in use"):  # another rank of the job still writes
             RunLock(tmp_path).claim(patience=0.3)
         os.kill(other_rank.pid, signal.SIGKILL)
     lock = RunLock(tmp_path)
     assert lock.claim(patience=5)
     assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-    with pytest.raises(InputError, match=f"process {os.getpid()}"):
+    with pytest.raises(UsageError, match=f"process {os.getpid()}"):
         RunLock(tmp_path).claim(patience=0)
     lock.close()
     assert RunLock(tmp_path).claim(patience=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.report.submission import write_xlsx
 from tests.conftest import Cli, write_jsonl
 
@@ -25,7 +25,7 @@ def test_texts_survive_a_round_trip(text: str, tmp_path: Path) -> None:
 
 
 def test_too_long_a_text_is_refused_not_cut(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="40000 characters"):
+    with pytest.raises(UsageError, match="40000 characters"):
         write_xlsx(tmp_path / "t.xlsx", ["a"], [("x" * 40_000,)])
     assert not (tmp_path / "t.xlsx").exists()
 

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCardData, parse_eval_result_entries
 
 from evalkit.card import Card, load_card
 from evalkit.errors import IncompleteError
-from evalkit.records import Outcome, Score
+from evalkit.records import Outcome, SampleScore
 from evalkit.report.compare import difference_p_value
 from evalkit.report.hubcard import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.render import render, width
@@ -86,9 +86,9 @@ def test_equal_runs_have_no_best(card: Card) -> None:
 
 
 def test_two_runs_are_paired_by_media_group() -> None:
-    def lines(values: Sequence[float], groups: int) -> list[Score]:
+    def lines(values: Sequence[float], groups: int) -> list[SampleScore]:
         return [
-            Score(str(i), value, "x", Outcome.OK, "", f"g{i % groups}", None, value, None)
+            SampleScore(str(i), value, "x", Outcome.OK, "", f"g{i % groups}", None, value, None)
             for i, value in enumerate(values)
         ]
 

@@ -13,11 +13,11 @@ from evalkit.commands.job import select
 from evalkit.commands.rescore import recorded
 from evalkit.commands.results import RunFolder, read_run
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
-from evalkit.records import Recipe, Request, Response, Sample, Score, View
+from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
 from evalkit.requests import build_requests, recipe_for
 from evalkit.run.plan import Job, layouts
 from evalkit.run.settings import task_settings
@@ -46,7 +46,7 @@ class Item(NamedTuple):
     sample: Sample
     request: Request
     response: Response
-    score: Score
+    score: SampleScore
 
     @property
     def boxes(self) -> Boxes | None:
@@ -108,7 +108,7 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
         data_root: where the data is now; None takes the run's.
 
     Raises:
-        InputError: it holds no run, or its scores are of other samples than the data's.
+        UsageError: it holds no run, or its scores are of other samples than the data's.
         IncompleteError: no data of any of its tasks.
     """
     record = read_run(run)
@@ -156,9 +156,9 @@ def _items(
     samples: Sequence[Sample],
     requests: Sequence[Request],
     responses: Mapping[str, Response],
-    scores: Sequence[Score],
+    scores: Sequence[SampleScore],
 ) -> Iterator[Item]:
     if [sample.id for sample in samples] != [score.id for score in scores]:
-        raise InputError(f"{run}: {task}/scores.jsonl is about other samples than the data; run evalkit score {run}")
+        raise UsageError(f"{run}: {task}/scores.jsonl is about other samples than the data; run evalkit score {run}")
     for sample, request, score in zip(samples, requests, scores, strict=True):
         yield Item(sample, request, responses.get(sample.id, Response(sample.id, "", score.outcome)), score)

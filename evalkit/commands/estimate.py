@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.commands.job import RunOptions, build_jobs, say_skipped, select
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.media.load import canonical
 from evalkit.models import resolve_device
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
@@ -29,10 +29,10 @@ def estimate(options: RunOptions) -> list[dict[str, Any]]:
     and a short matrix benchmark on the device.
 
     Raises:
-        InputError: the model is no checkpoint.
+        UsageError: the model is no checkpoint.
     """
     if options.model.startswith("replay:"):
-        raise InputError("--dry-run plans a checkpoint; replay computes nothing")
+        raise UsageError("--dry-run plans a checkpoint; replay computes nothing")
     folder = resolve_checkpoint(options.model)
     config = read_config(folder)
     root = DataRoot(options.data_root)

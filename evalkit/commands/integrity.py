@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from evalkit.data.root import DataRoot, file_sha256
-from evalkit.errors import EvalkitError, InputError, MediaError
+from evalkit.errors import EvalkitError, MediaError, UsageError
 from evalkit.media.decoder import Decoders
 from evalkit.records import Media, View
 from evalkit.scoring import check_labels
@@ -63,7 +63,7 @@ def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
         place = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
         if not place.exists():
             return "absent"
-    except (InputError, OSError) as error:
+    except (UsageError, OSError) as error:
         return str(error)
     try:
         # Two frames decode a video's ends of the part asked about; a whole pass would take hours on MVBench.

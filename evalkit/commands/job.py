@@ -19,7 +19,7 @@ from evalkit.card import Card, load_card
 from evalkit.commands.audit import audit
 from evalkit.commands.results import Answered, RunFolder, read_run, score_lines, write_results
 from evalkit.data.root import DataRoot
-from evalkit.errors import EvalkitError, IncompleteError, InputError
+from evalkit.errors import EvalkitError, IncompleteError, UsageError
 from evalkit.media.decoder import LIMIT_S, Decoders
 from evalkit.models import MEMORY_FRACTION
 from evalkit.records import Outcome
@@ -100,7 +100,7 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     ``--tasks`` asks for each task by name; a card asks for its rows, as far as their data is present.
 
     Raises:
-        InputError: an unknown task or card.
+        UsageError: an unknown task or card.
         IncompleteError: no task asked for has data; lists what is missing.
     """
     card = load_card(card_name or DEFAULT_CARD)
@@ -201,7 +201,7 @@ def _prepare_together(
             ranks.publish("plan", made._asdict())
             return prepared, made
     except (EvalkitError, OSError) as error:
-        code = error.exit_code if isinstance(error, EvalkitError) else InputError.exit_code
+        code = error.exit_code if isinstance(error, EvalkitError) else UsageError.exit_code
         if ranks.rank == 0:
             ranks.publish("plan", {"exit": code})
             raise
@@ -221,7 +221,7 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     selection = select(options.card, options.tasks, options.plugins, root)
     jobs = build_jobs(selection, root, options.limit, tile_size_of(options.model, selection.card))
     if options.audit and options.model.startswith("replay:"):
-        raise InputError("--audit needs a checkpoint: recorded responses cannot be computed again")
+        raise UsageError("--audit needs a checkpoint: recorded responses cannot be computed again")
     if ranks.rank == 0:
         say_skipped(selection)
         if not lock.claim():
@@ -274,7 +274,7 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     """Write run.json, or check that a run found there has the same settings.
 
     Raises:
-        InputError: it has others; names the first differences.
+        UsageError: it has others; names the first differences.
     """
     options = prepared.options
     described = prepared.model.describe()
@@ -334,7 +334,7 @@ def _refuse_other_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, 
     sides = [{"model": side["model"], "tasks": {name: side["tasks"][name] for name in shared}} for side in (old, new)]
     changed = list(differences(sides[0], sides[1]))
     if changed:
-        raise InputError(
+        raise UsageError(
             f"run folder {out} holds a run with other settings ({listed(changed, 3)}); "
             "continue with the same ones, or choose another --out"
         )

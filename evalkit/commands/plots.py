@@ -9,7 +9,7 @@ from evalkit.card import Card, load_card
 from evalkit.commands.browse import Cuts, Item, RunView, layouts_of, open_view, tiles_of
 from evalkit.commands.job import say
 from evalkit.commands.results import RunFolder, open_runs
-from evalkit.errors import IncompleteError, InputError
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.report.plots import (
     Pair,
     Plot,
@@ -40,7 +40,7 @@ def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str 
         The files.
 
     Raises:
-        InputError: a folder holds no run, or there is nothing to plot.
+        UsageError: a folder holds no run, or there is nothing to plot.
     """
     card = load_card(card_name)
     folders = open_runs(runs, card)
@@ -48,11 +48,11 @@ def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str 
     for run, folder in zip(runs, folders, strict=True):
         try:
             views.append(open_view(run, folder, card, data_root))
-        except (IncompleteError, InputError) as error:
+        except (IncompleteError, UsageError) as error:
             say(f"plots of single samples are left out: {error}")
     plots = [*score_plots(folders, card), *sample_plots(views, [layouts_of(view) for view in views])]
     if not plots:
-        raise InputError("the runs have no scores to plot")
+        raise UsageError("the runs have no scores to plot")
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for plot in plots:

@@ -19,7 +19,7 @@ from evalkit.files import write_atomically
 from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
-from evalkit.records import Response, Score, View
+from evalkit.records import Response, SampleScore, View
 from evalkit.report.compare import comparison_rows
 from evalkit.report.grid import document
 from evalkit.report.html import Section, list_html, page, plots_html, table_html
@@ -30,7 +30,7 @@ from evalkit.run.store import read_predictions
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320
 
-Other = Mapping[str, tuple[Response, Score]]
+Other = Mapping[str, tuple[Response, SampleScore]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ def write_report(options: ReportOptions) -> int:
         0, or 3 where data files of the run's tasks are missing or samples have no answer.
 
     Raises:
-        InputError: a folder holds no run.
+        UsageError: a folder holds no run.
         IncompleteError: no data of the run is there.
     """
     card = load_card(options.card)
@@ -189,7 +189,7 @@ def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
     return {"name": task.task.name, "note": note, "samples": samples} | {key: task.summary[key] for key in kept}
 
 
-def _sample(item: Item, album: Album, other: tuple[Response, Score] | None) -> dict[str, Any]:
+def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
     response, score, boxes = item.response, item.score, item.boxes
     return {
         "id": item.sample.id,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from evalkit.commands.job import card_reference, listed, report_gaps, say, select
 from evalkit.commands.results import Answered, read_run, record_server_scores, score_lines, write_results
 from evalkit.data.root import DataRoot, file_sha256
-from evalkit.errors import IncompleteError, InputError
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.redact import redact
 from evalkit.run.settings import data_files, fingerprint
 from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
@@ -17,7 +17,7 @@ from evalkit.scoring import score_task
 from evalkit.task import Task
 
 
-class Report(NamedTuple):
+class Scored(NamedTuple):
     """Result of a scoring: summaries by task, text for people, exit code."""
 
     scores: dict[str, Any]
@@ -25,7 +25,7 @@ class Report(NamedTuple):
     exit_code: int
 
 
-def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, float]) -> Report:
+def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, float]) -> Scored:
     """Score a run folder again from its stored responses.
 
     Args:
@@ -41,7 +41,7 @@ def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, floa
     selection = select(record["card"], list(settings), record["plugins"], root)
     answered = [recorded(out, task, root, settings[task.name]["limit"]) for task in selection.tasks]
     text, scores = write_results(out, selection.card, answered)
-    return Report(scores, text, report_gaps(scores, selection.missing, out))
+    return Scored(scores, text, report_gaps(scores, selection.missing, out))
 
 
 def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
@@ -65,16 +65,16 @@ def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
         Number of answers.
 
     Raises:
-        InputError: the run has no such task, or the task has no submission format.
+        UsageError: the run has no such task, or the task has no submission format.
         IncompleteError: samples without an answer; nothing is written.
     """
     record = read_run(out)
     if name not in record["settings"]["tasks"]:
-        raise InputError(f"{out} has no task {name!r}; it has {', '.join(record['settings']['tasks'])}")
+        raise UsageError(f"{out} has no task {name!r}; it has {', '.join(record['settings']['tasks'])}")
     root = DataRoot(data_root or record["data_root"])
     (task,) = select(record["card"], [name], record["plugins"], root).tasks
     if task.submit is None:
-        raise InputError(f"task {name!r} has no submission format: its labels are local, use evalkit score")
+        raise UsageError(f"task {name!r} has no submission format: its labels are local, use evalkit score")
     _, samples, responses = recorded(out, task, root, None)
     absent = [item.id for item in samples if item.id not in responses or responses[item.id].outcome.failed]
     if absent:
@@ -93,7 +93,7 @@ def score_foreign(
     plugins: Sequence[str],
     out: Path | None,
     allow_missing: bool,
-) -> Report:
+) -> Scored:
     """Score anyone's predictions of one task.
 
     Args:
@@ -127,14 +127,14 @@ def score_foreign(
         write_predictions(out / task, samples, responses)
         text, scores = write_results(out, selection.card, [Answered(chosen, samples, responses)])
     code = 0 if allow_missing and not selection.missing else report_gaps(scores, selection.missing, out)
-    return Report(scores, text, code)
+    return Scored(scores, text, code)
 
 
 def _record(out: Path, task: Task, root: DataRoot, predictions: Path, card: str | None, plugins: Sequence[str]) -> None:
     """Write run.json, so that tables and a later scoring find what they need."""
     record = read_run(out) if (out / "run.json").exists() else {}
     if record.get("launches"):
-        raise InputError(f"{out} holds a run of evalkit; score foreign predictions into a folder of their own")
+        raise UsageError(f"{out} holds a run of evalkit; score foreign predictions into a folder of their own")
     known = record.get("settings", {"model": {"responses_sha256": {}}, "tasks": {}})
     hashes = known["model"]["responses_sha256"] | {task.name: file_sha256(predictions)}
     own = {"limit": None, "data_files": data_files(task, root)}

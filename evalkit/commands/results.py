@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evalkit.card import Card
 from evalkit.commands.audit import audit_note
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 from evalkit.metrics.statistics import cluster_bootstrap, interval
-from evalkit.records import Outcome, Response, Sample, Score
+from evalkit.records import Outcome, Response, Sample, SampleScore
 from evalkit.report.compare import Comparison, compare, difference_p_value, scored
 from evalkit.report.render import render
 from evalkit.report.table import RowResult, RunResult, build
@@ -92,14 +92,14 @@ def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
     """Keep scores that came back from a benchmark's server, marked as such.
 
     Raises:
-        InputError: a task that the run has not answered, or that is scored here.
+        UsageError: a task that the run has not answered, or that is scored here.
     """
     scores = _read_json(out / "scores.json")
     for name, score in given.items():
         if name not in scores:
-            raise InputError(f"{out} has no task {name!r}; it has {', '.join(scores)}")
+            raise UsageError(f"{out} has no task {name!r}; it has {', '.join(scores)}")
         if scores[name]["score"] is not None:
-            raise InputError(f"task {name!r} has local labels: its score is computed, not taken from a server")
+            raise UsageError(f"task {name!r} has local labels: its score is computed, not taken from a server")
         scores[name]["server_score"] = score
     write_json(out / "scores.json", scores)
 
@@ -108,23 +108,23 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); is this a run folder?") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); is this a run folder?") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from error
+        raise UsageError(f"{path}: not valid JSON ({error})") from error
 
 
 def read_run(out: Path) -> dict[str, Any]:
     """Return run.json.
 
     Raises:
-        InputError: it is absent or damaged.
+        UsageError: it is absent or damaged.
     """
     record = _read_json(out / "run.json")
     settings = record.get("settings") if isinstance(record, dict) else None
     if not isinstance(settings, dict) or not {"data_root", "card", "model", "plugins"} <= record.keys():
-        raise InputError(f"{out / 'run.json'}: not written by evalkit run")
+        raise UsageError(f"{out / 'run.json'}: not written by evalkit run")
     if not all(isinstance(settings.get(part), dict) for part in ("model", "tasks")):
-        raise InputError(f"{out / 'run.json'}: not written by evalkit run")
+        raise UsageError(f"{out / 'run.json'}: not written by evalkit run")
     return dict(record)
 
 
@@ -136,7 +136,7 @@ class RunFolder:
         card: the card whose model it is compared with, for the notes.
 
     Raises:
-        InputError: it holds no scores.
+        UsageError: it holds no scores.
     """
 
     def __init__(self, out: Path, card: Card | None = None) -> None:
@@ -147,15 +147,15 @@ class RunFolder:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "it"
-            raise InputError(f"{out / 'scores.json'}: not written by evalkit ({place}: {first['msg']})") from error
+            raise UsageError(f"{out / 'scores.json'}: not written by evalkit ({place}: {first['msg']})") from error
         if not self._scores:
-            raise InputError(f"{out / 'scores.json'}: holds no scores")
+            raise UsageError(f"{out / 'scores.json'}: holds no scores")
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
         self._card = card
         asked = record.get("settings", {}).get("tasks", {})
         self._recipes = {name: one.get("recipe") for name, one in asked.items() if isinstance(one, dict)}
-        self._lines: dict[str, list[Score]] = {}
+        self._lines: dict[str, list[SampleScore]] = {}
         self._audit: dict[str, Any] = record.get("audit", {})
         self.label = f"{Path(str(model.get('name', out.name))).name} ({out.name})"
         self.notes = tuple(_notes(model, card))
@@ -218,21 +218,21 @@ class RunFolder:
         """Return a task's entry of scores.json."""
         return dict(self._scores[task])
 
-    def lines(self, task: str) -> list[Score]:
+    def lines(self, task: str) -> list[SampleScore]:
         """Return the score of each sample of a task.
 
         Raises:
-            InputError: the file is absent or damaged.
+            UsageError: the file is absent or damaged.
         """
         if task not in self._lines:
             self._lines[task] = self._read_lines(task)
         return self._lines[task]
 
-    def _read_lines(self, task: str) -> list[Score]:
+    def _read_lines(self, task: str) -> list[SampleScore]:
         try:
             return read_scores(self._out / task / "scores.jsonl")
-        except InputError as error:
-            raise InputError(f"{error}; run evalkit score {self._out}") from error
+        except UsageError as error:
+            raise UsageError(f"{error}; run evalkit score {self._out}") from error
 
 
 def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:

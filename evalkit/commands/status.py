@@ -27,7 +27,7 @@ def run_status(run: Path) -> dict[str, Any]:
     """Return the state of a run folder as plain JSON content.
 
     Raises:
-        InputError: it holds no run.
+        UsageError: it holds no run.
     """
     record = read_run(run)
     launch = record["launches"][-1] if record.get("launches") else {"ranks": 0, "started": None}

@@ -8,7 +8,7 @@ from pathlib import Path
 from evalkit import __version__
 from evalkit.card import Card, load_card
 from evalkit.commands.results import RunFolder, open_runs, paired_test, read_run
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.registry import load_tasks
 from evalkit.report.hubcard import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.render import render
@@ -27,19 +27,19 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool)
         compact: fewer columns and rows.
 
     Raises:
-        InputError: a folder holds no run, or Hub metadata is asked for several runs.
+        UsageError: a folder holds no run, or Hub metadata is asked for several runs.
     """
     card = load_card(card_name)
     folders = open_runs(runs, card)
     if output not in HUB_FORMATS:
         return render(build(card, folders, paired_test), output, compact)
     if len(folders) != 1:
-        raise InputError(f"--format {output} is the metadata of one model: give one run")
+        raise UsageError(f"--format {output} is the metadata of one model: give one run")
     record = read_run(runs[0])
     name = Path(str(record["model"].get("name", runs[0].name))).name
     found = list(_measurements(folders[0], card, record["plugins"]))
     if not found:
-        raise InputError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
+        raise UsageError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
     return HUB_FORMATS[output](name, found, folders[0].notes, f"evalkit {__version__}")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 
 Gold = tuple[str, str, Callable[[Mapping[str, Any]], dict[str, Any]]]
@@ -51,7 +51,7 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
         What was fetched: repository, revision, rows. Also kept in ``evalkit-fetch.json`` under the data root.
 
     Raises:
-        InputError: the Hub cannot give it.
+        UsageError: the Hub cannot give it.
     """
     ledger = root.base / "evalkit-fetch.json"
     fetched = json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else {}
@@ -62,11 +62,11 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
 
             revision = HfApi().dataset_info(hub.repo).sha
         count = hub.write(_rows(hub, source, revision), root)
-    except InputError:
+    except UsageError:
         raise
     except Exception as error:  # the Hub's clients raise their HTTP library's own errors, of no common base
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"task {name}: {source or hub.repo} cannot be fetched: {first}") from error
+        raise UsageError(f"task {name}: {source or hub.repo} cannot be fetched: {first}") from error
     record = {"repo": source or hub.repo, "revision": revision, "rows": count}
     write_atomically(ledger, json.dumps(fetched | {name: record}, indent=1) + "\n")
     return record
@@ -161,7 +161,7 @@ def write_refcoco(rows: Iterable[Mapping[str, Any]], root: DataRoot, *, file: st
     for row in rows:
         name = re.match(r"COCO_train2014_\d{12}", row["file_name"])
         if name is None:
-            raise InputError(f"{file}: file_name {row['file_name']!r} names no COCO train2014 image")
+            raise UsageError(f"{file}: file_name {row['file_name']!r} names no COCO train2014 image")
         path = f"data/coco/train2014/{name[0]}.jpg"
         with Image.open(io.BytesIO(_save_image(row, path, root))) as image:
             width, height = image.size

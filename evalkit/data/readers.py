@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import IncompleteError, InputError
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.records import Media, Sample
 
 
-class Row:
+class Record:
     """One JSON object and its place, with typed access to its keys.
 
     Args:
@@ -30,18 +30,18 @@ class Row:
         """Return a string value.
 
         Raises:
-            InputError: the key is absent or no string.
+            UsageError: the key is absent or no string.
         """
         value = self._need(key)
         if not isinstance(value, str):
-            raise InputError(f"{self.where}: {key!r} must be a string, not {_kind(value)}")
+            raise UsageError(f"{self.where}: {key!r} must be a string, not {_kind(value)}")
         return self._stored(value, key)
 
     def identity(self, key: str) -> str:
         """Return an id, a string or an integer in the file, as a string."""
         value = self._need(key)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InputError(f"{self.where}: {key!r} must be a string or an integer, not {_kind(value)}")
+            raise UsageError(f"{self.where}: {key!r} must be a string or an integer, not {_kind(value)}")
         return self._stored(str(value), key)
 
     def number(self, key: str) -> float:
@@ -57,39 +57,39 @@ class Row:
         value = self._need(key)
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-            raise InputError(f"{self.where}: {key!r} must be a string or a list of strings")
+            raise UsageError(f"{self.where}: {key!r} must be a string or a list of strings")
         return tuple(self._stored(item, key) for item in values)
 
     def box(self, key: str) -> tuple[float, float, float, float]:
         """Return the corners (x1, y1, x2, y2) of a box that has an area; no answer could meet another one."""
         value = self._need(key)
         if not isinstance(value, list) or len(value) != 4:
-            raise InputError(f"{self.where}: {key!r} must be a list of four numbers")
+            raise UsageError(f"{self.where}: {key!r} must be a list of four numbers")
         x1, y1, x2, y2 = (self._number(item, key) for item in value)
         if not (x1 < x2 and y1 < y2):
-            raise InputError(f"{self.where}: {key!r} must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, it is {value}")
+            raise UsageError(f"{self.where}: {key!r} must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, it is {value}")
         return x1, y1, x2, y2
 
     def length(self, key: str) -> float:
         """Return a number above 0."""
         value = self.number(key)
         if value <= 0:
-            raise InputError(f"{self.where}: {key!r} must be above 0, it is {value:g}")
+            raise UsageError(f"{self.where}: {key!r} must be above 0, it is {value:g}")
         return value
 
     def _number(self, value: Any, key: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e15 or value != value:
-            raise InputError(f"{self.where}: {key!r} must be a finite number, not {_kind(value)}")
+            raise UsageError(f"{self.where}: {key!r} must be a finite number, not {_kind(value)}")
         return float(value)
 
     def _stored(self, text: str, key: str) -> str:
         if not storable(text):
-            raise InputError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
+            raise UsageError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
         return text
 
     def _need(self, key: str) -> Any:
         if key not in self.data:
-            raise InputError(
+            raise UsageError(
                 f"{self.where}: no key {key!r}; the record has {', '.join(map(repr, self.data)) or 'none'}"
             )
         return self.data[key]
@@ -123,52 +123,52 @@ def open_text(path: Path, shown: str) -> str:
 
     Raises:
         IncompleteError: the file is absent.
-        InputError: it cannot be read or is not UTF-8.
+        UsageError: it cannot be read or is not UTF-8.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise IncompleteError(f"data file {shown} is missing ({path})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+        raise UsageError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def parse_json(text: str, where: str) -> Any:
     """Parse one JSON document.
 
     Raises:
-        InputError: it is no JSON; the message starts with ``where``.
+        UsageError: it is no JSON; the message starts with ``where``.
     """
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         detail = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise InputError(f"{where}: not valid JSON ({detail})") from error
+        raise UsageError(f"{where}: not valid JSON ({detail})") from error
 
 
-def read_jsonl(path: Path, shown: str) -> Iterator[Row]:
+def read_jsonl(path: Path, shown: str) -> Iterator[Record]:
     """Yield the objects of a JSON Lines file; blank lines are passed over.
 
     Raises:
         IncompleteError: the file is absent.
-        InputError: a line is no JSON object.
+        UsageError: a line is no JSON object.
     """
     for line, text in enumerate(open_text(path, shown).split("\n")):
         if text.strip():
-            yield as_row(parse_json(text, f"{path}:{line + 1}"), f"{path}:{line + 1}", line)
+            yield as_record(parse_json(text, f"{path}:{line + 1}"), f"{path}:{line + 1}", line)
 
 
-def as_row(value: Any, where: str, line: int) -> Row:
+def as_record(value: Any, where: str, line: int) -> Record:
     """Return a JSON object as a Row.
 
     Raises:
-        InputError: the value is something else.
+        UsageError: the value is something else.
     """
     if not isinstance(value, dict):
-        raise InputError(f"{where}: must be a JSON object, not {_kind(value)}")
-    return Row(value, where, line)
+        raise UsageError(f"{where}: must be a JSON object, not {_kind(value)}")
+    return Record(value, where, line)
 
 
 def read_json(path: Path, shown: str) -> Any:
@@ -176,18 +176,18 @@ def read_json(path: Path, shown: str) -> Any:
     return parse_json(open_text(path, shown), str(path))
 
 
-def read_records(path: Path, shown: str, key: str | None = None) -> list[Row]:
+def read_records(path: Path, shown: str, key: str | None = None) -> list[Record]:
     """Return the objects of a JSON list, or of the list under ``key`` of a JSON object."""
     content = read_json(path, shown)
     if key is not None:
-        content = as_row(content, str(path), 0).data.get(key)
+        content = as_record(content, str(path), 0).data.get(key)
     if not isinstance(content, list):
         place = f"{key!r}" if key else "the file"
-        raise InputError(f"{path}: {place} must be a list of records")
-    return [as_row(item, f"{path}: record {line}", line) for line, item in enumerate(content)]
+        raise UsageError(f"{path}: {place} must be a list of records")
+    return [as_record(item, f"{path}: record {line}", line) for line, item in enumerate(content)]
 
 
-def read_tsv(path: Path, shown: str) -> Iterator[Row]:
+def read_tsv(path: Path, shown: str) -> Iterator[Record]:
     """Yield the rows of a tab-separated table without its ``image`` column.
 
     Missing values follow pandas, as the official MMBench script does: a cell that is empty or holds ``NA``,
@@ -195,16 +195,16 @@ def read_tsv(path: Path, shown: str) -> Iterator[Row]:
 
     Raises:
         IncompleteError: the file is absent.
-        InputError: the table is malformed.
+        UsageError: the table is malformed.
     """
     if not path.is_file():
         raise IncompleteError(f"data file {shown} is missing ({path})")
     try:
         for line, cells in enumerate(_tsv_cells(path)):
             present = {key: value for key, value in cells.items() if isinstance(value, str)}
-            yield Row(present, f"{path}: row {line + 1}", line)
+            yield Record(present, f"{path}: row {line + 1}", line)
     except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
-        raise InputError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
 
 
 def _tsv_cells(path: Path) -> Iterator[dict[str, Any]]:
@@ -233,18 +233,20 @@ def tsv_columns(path: Path, shown: str) -> list[str]:
     return [name.strip('"') for name in first.rstrip("\r").split("\t")]
 
 
-def gold_by_id(rows: Iterable[Row], key: str, answers: Callable[[Row], tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def gold_by_id(
+    rows: Iterable[Record], key: str, answers: Callable[[Record], tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
     """Return the gold answers of a label file by question id.
 
     Raises:
-        InputError: a question is named twice. The official evaluators count (DocVQA) or keep the last (TextVQA); which
+        UsageError: a question is named twice. The official evaluators count (DocVQA) or keep the last (TextVQA); which
             of two labels is meant cannot be known.
     """
     found: dict[str, tuple[str, ...]] = {}
     for row in rows:
         name = row.identity(key)
         if name in found:
-            raise InputError(f"{row.where}: question {name} has gold answers already, in an earlier record")
+            raise UsageError(f"{row.where}: question {name} has gold answers already, in an earlier record")
         found[name] = answers(row)
     return found
 
@@ -261,14 +263,14 @@ def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]
         The samples; the id is ``question_id``, or the 0-based line number where the file has none.
 
     Raises:
-        InputError: a malformed line, or an id without gold answers.
+        UsageError: a malformed line, or an id without gold answers.
     """
     samples = []
     for row in read_jsonl(root.resolve(file), file):
         sample_id = row.identity("question_id") if "question_id" in row.data else str(row.line)
         if references is not None:
             if sample_id not in references:
-                raise InputError(f"{row.where}: question {sample_id} has no gold answer in the annotation file")
+                raise UsageError(f"{row.where}: question {sample_id} has no gold answer in the annotation file")
             gold = references[sample_id]
         else:
             gold = row.texts("answer") if "answer" in row.data else ()
@@ -281,11 +283,11 @@ def unique(samples: Iterable[Sample], file: str) -> list[Sample]:
     """Return the samples as a list.
 
     Raises:
-        InputError: two samples have the same id.
+        UsageError: two samples have the same id.
     """
     seen: dict[str, Sample] = {}
     for sample in samples:
         if sample.id in seen:
-            raise InputError(f"{file}: id {sample.id!r} occurs twice")
+            raise UsageError(f"{file}: id {sample.id!r} occurs twice")
         seen[sample.id] = sample
     return list(seen.values())

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path, PurePosixPath
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 
 
 class DataRoot:
@@ -16,13 +16,13 @@ class DataRoot:
         folder: the folder that holds the official ``data/`` content, or its parent.
 
     Raises:
-        InputError: the folder does not exist.
+        UsageError: the folder does not exist.
     """
 
     def __init__(self, folder: str | Path) -> None:
         given = Path(folder)
         if not given.is_dir():
-            raise InputError(
+            raise UsageError(
                 f"data root {given} is not a folder: pass the folder that holds the official data/ content"
             )
         self.given = given
@@ -33,7 +33,7 @@ class DataRoot:
         """Return the place of an official path; symbolic links may point to places within the data root only.
 
         Raises:
-            InputError: the path would leave the data root.
+            UsageError: the path would leave the data root.
         """
         parts = PurePosixPath(path).parts
         if parts and parts[0] == ".":
@@ -41,12 +41,12 @@ class DataRoot:
         if parts and parts[0] == "data":
             parts = parts[1:]
         if not parts or ".." in parts or "\0" in path or PurePosixPath(path).is_absolute():
-            raise InputError(
+            raise UsageError(
                 f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
             )
         place = self.base.joinpath(*parts)
         if not os.path.join(os.path.realpath(place), "").startswith(self._inside):
-            raise InputError(
+            raise UsageError(
                 f"path {path!r} leaves the data root by a symbolic link; mount what it points to inside the data root, "
                 "or give a --data-root that holds both"
             )

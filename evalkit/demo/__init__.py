@@ -28,7 +28,7 @@ def write_demo(out: Path) -> DemoPaths:
         out: a folder that is absent, empty or holds this very demo.
 
     Raises:
-        InputError: ``out`` holds something else or cannot be written.
+        UsageError: ``out`` holds something else or cannot be written.
     """
     from evalkit.demo.layout import write_all
 

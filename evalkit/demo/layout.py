@@ -15,7 +15,7 @@ from evalkit.demo.documents import write_docvqa
 from evalkit.demo.files import write_json
 from evalkit.demo.scenes import write_refcoco
 from evalkit.demo.signs import write_textvqa
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 
 MARKER = "demo.json"
 VERSION = 3
@@ -43,7 +43,7 @@ def write_all(out: Path, counts: Mapping[str, int] = COUNTS) -> None:
         counts: questions a file, by benchmark.
 
     Raises:
-        InputError: ``out`` holds something else or cannot be written.
+        UsageError: ``out`` holds something else or cannot be written.
     """
     marker = {"demo": "evalkit", "version": VERSION, "counts": dict(counts)}
     try:
@@ -52,19 +52,19 @@ def write_all(out: Path, counts: Mapping[str, int] = COUNTS) -> None:
             writer(out / "data", counts[name], Random(f"evalkit demo {VERSION} {name}"))
         shutil.copytree(CHECKPOINT, out / "checkpoint", copy_function=shutil.copyfile, dirs_exist_ok=True)
     except OSError as error:
-        raise InputError(f"demo folder {out} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"demo folder {out} cannot be written: {error.strerror or error}") from error
 
 
 def _claim(out: Path, marker: Mapping[str, object]) -> None:
     """Put the marker into the folder; it comes first, so that a demo cut short can be written again.
 
     Raises:
-        InputError: the folder holds something else.
+        UsageError: the folder holds something else.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f"demo folder {out} is a file: pass a new folder")
+        raise UsageError(f"demo folder {out} is a file: pass a new folder")
     if out.is_dir() and any(out.iterdir()) and _marker(out) != marker:
-        raise InputError(f"demo folder {out} is not empty and holds no demo of this version: pass a new folder")
+        raise UsageError(f"demo folder {out} is not empty and holds no demo of this version: pass a new folder")
     write_json(out / MARKER, marker)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import InputError, MediaError
+from evalkit.errors import MediaError, UsageError
 from evalkit.media.load import Layout, load, probe
 from evalkit.records import View
 
@@ -63,7 +63,7 @@ class Decoders:
 
         Raises:
             MediaError: as there; or the decoder took too long or crashed.
-            InputError: the path leaves the data root.
+            UsageError: the path leaves the data root.
         """
         layout: Layout | None = self._ask("probe", view)
         return layout
@@ -72,7 +72,7 @@ class Decoders:
         """Return how a view is cut; None where its media is absent or cannot be read."""
         try:
             return self.probe(view)
-        except (MediaError, InputError):  # the sample's failure when it is asked
+        except (MediaError, UsageError):  # the sample's failure when it is asked
             return None
 
     def _ask(self, what: Literal["load", "probe"], view: View) -> Any:
@@ -192,7 +192,7 @@ _PARTS: dict[str, Any] = {
     "pixels": _receive_pixels,
     "layout": lambda pipe, layout: layout,
     "media error": lambda pipe, parts: MediaError(*parts),
-    "input error": lambda pipe, text: InputError(text),
+    "input error": lambda pipe, text: UsageError(text),
 }
 
 
@@ -230,7 +230,7 @@ def _answer(pipe: Connection, what: str, view: View, root: DataRoot) -> None:
         arrays = load(view, root)
     except MediaError as error:
         pipe.send(("media error", (error.path, error.reason)))
-    except InputError as error:
+    except UsageError as error:
         pipe.send(("input error", str(error)))
     else:
         pipe.send(("pixels", [array.shape for array in arrays]))

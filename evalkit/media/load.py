@@ -59,7 +59,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
 
     Raises:
         MediaError: the media is there but broken.
-        InputError: its path leaves the data root.
+        UsageError: its path leaves the data root.
     """
     media = view.media
     path = _place(media, root)

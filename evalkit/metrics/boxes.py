@@ -56,7 +56,7 @@ def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
     return x1, y1, x2, y2
 
 
-def mended_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
+def fixed_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
     """Return the box in pixels with the official defects mended: corners in order, and fractions only if written so.
 
     Numbers are thousandths, as the model is trained to write them, unless all are at most 1 and one has a decimal

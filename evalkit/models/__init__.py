@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def load_model(
         sharers: processes of the job on this machine.
 
     Raises:
-        InputError: the checkpoint or the device cannot be used.
+        UsageError: the checkpoint or the device cannot be used.
     """
     import torch
 
@@ -51,7 +51,7 @@ def load_model(
     if dtype == "auto":
         dtype = "bfloat16" if place.type == "cuda" else "float32"
     if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+        raise UsageError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     folder, kind = resolve_checkpoint(path), getattr(torch, dtype)
     return InternVL2Model(folder, place, kind, attention, engine == "grouped", memory_fraction, sharers)
 
@@ -60,7 +60,7 @@ def resolve_device(device: str) -> torch.device:
     """Return a usable torch device; ``auto`` is CUDA if there is one, else the CPU.
 
     Raises:
-        InputError: it cannot be used.
+        UsageError: it cannot be used.
     """
     import torch
 
@@ -70,7 +70,7 @@ def resolve_device(device: str) -> torch.device:
         place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {device!r} cannot be used: {first_line(error)}") from error
+        raise UsageError(f"device {device!r} cannot be used: {first_line(error)}") from error
     return place
 
 
@@ -80,7 +80,7 @@ def open_model(
     """Open what ``--model`` names: ``replay:FILE-or-RUN``, a checkpoint folder or a Hub id.
 
     Raises:
-        InputError: it cannot be opened.
+        UsageError: it cannot be opened.
     """
     if name.startswith("replay:"):
         from evalkit.models.replay import ReplayModel

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.models.base import MediaGroup
 from evalkit.records import Outcome, Request, Response
 from evalkit.run.store import read_predictions
@@ -20,18 +20,18 @@ class ReplayModel:
         source: a predictions JSONL, or a run folder.
 
     Raises:
-        InputError: neither is there.
+        UsageError: neither is there.
     """
 
     needs_media = False
 
     def __init__(self, source: Path) -> None:
         if not source.exists():
-            raise InputError(f"replay: {source} is neither a predictions file nor a run folder")
+            raise UsageError(f"replay: {source} is neither a predictions file nor a run folder")
         self.source = source
         files = sorted(source.glob("*/predictions.jsonl")) if source.is_dir() else [source]
         if not files:
-            raise InputError(f"replay: run folder {source} holds no <task>/predictions.jsonl")
+            raise UsageError(f"replay: run folder {source} holds no <task>/predictions.jsonl")
         self.by_task = {
             file.parent.name if source.is_dir() else "": read_predictions(file, foreign=not source.is_dir())
             for file in files

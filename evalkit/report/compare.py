@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.metrics.statistics import cluster_bootstrap, detectable_drop, drop_p_value, holm, interval
-from evalkit.records import Score
+from evalkit.records import SampleScore
 from evalkit.run.settings import differences
 from evalkit.scoring import PERCENT, observations
 
@@ -71,8 +71,8 @@ class Comparison:
 
 
 def compare(
-    run: Mapping[str, Sequence[Score]],
-    base: Mapping[str, Sequence[Score]],
+    run: Mapping[str, Sequence[SampleScore]],
+    base: Mapping[str, Sequence[SampleScore]],
     settings: tuple[Mapping[str, Any], Mapping[str, Any]],
     alpha: float = 0.05,
 ) -> Comparison:
@@ -85,11 +85,11 @@ def compare(
         alpha: level at which ``detectable`` is given.
 
     Raises:
-        InputError: they share no scored task.
+        UsageError: they share no scored task.
     """
     shared = [name for name in run if name in base and scored(run[name]) and scored(base[name])]
     if not shared:
-        raise InputError("the two runs share no task with scores")
+        raise UsageError("the two runs share no task with scores")
     found = [_task(name, run[name], base[name], alpha / len(shared)) for name in shared]
     adjusted = holm([item.p_drop for item in found])
     tasks = [_with_p(item, value) for item, value in zip(found, adjusted, strict=True)]
@@ -97,7 +97,7 @@ def compare(
     return Comparison(tasks, sorted(differences(old, new), key=_effect), old == new)
 
 
-def scored(lines: Sequence[Score]) -> bool:
+def scored(lines: Sequence[SampleScore]) -> bool:
     """Return whether a task's samples have values; hidden labels give none."""
     return bool(lines) and all(line.value is not None for line in lines)
 
@@ -116,12 +116,12 @@ def _effect(line: str) -> int:
     return next((place for place, name in enumerate(EFFECT) if name in key.split(".")), len(EFFECT))
 
 
-def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) -> TaskDifference:
+def _task(name: str, run: Sequence[SampleScore], base: Sequence[SampleScore], alpha: float) -> TaskDifference:
     theirs = {line.id: line for line in base}
     ours = {line.id: line for line in run}
     both = [line for line in run if line.id in theirs]
     if not both:
-        raise InputError(f"task {name}: the two runs share no sample id")
+        raise UsageError(f"task {name}: the two runs share no sample id")
     pairs = [observations(lines) for lines in (both, [theirs[line.id] for line in both])]
     paired = [(cluster, mine - other) for (cluster, mine), (_, other) in zip(*pairs, strict=True)]
     means = cluster_bootstrap([paired])[:, 0] if len({cluster for cluster, _ in paired}) > 1 else None
@@ -146,7 +146,7 @@ def _task(name: str, run: Sequence[Score], base: Sequence[Score], alpha: float) 
     )
 
 
-def difference_p_value(run: Sequence[Sequence[Score]], base: Sequence[Sequence[Score]]) -> float | None:
+def difference_p_value(run: Sequence[Sequence[SampleScore]], base: Sequence[Sequence[SampleScore]]) -> float | None:
     """Return the two-sided p-value of a difference between the mean scores of several tasks.
 
     Args:
@@ -170,7 +170,7 @@ def difference_p_value(run: Sequence[Sequence[Score]], base: Sequence[Sequence[S
     return min(1.0, 2 * min(drop_p_value(paired), rise))
 
 
-def lost(run: Score, base: Score) -> bool:
+def lost(run: SampleScore, base: SampleScore) -> bool:
     """Return whether the run has no answer where the base has one."""
     return run.outcome.failed and not base.outcome.failed
 

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from evalkit.card import Card
-from evalkit.errors import IncompleteError, InputError
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.report.compare import Comparison, regressions
 from evalkit.report.table import RunResult, published_value
 
@@ -79,7 +79,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
     lies more than ``max_drop`` points under it.
 
     Raises:
-        InputError: no published row was run.
+        UsageError: no published row was run.
     """
     checks = []
     for row in card.rows():
@@ -101,7 +101,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
             detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
             checks.append(Check(row.id, "regression" if below else "passed", detail))
     if not checks:
-        raise InputError("the run has scores of no row for which the card publishes a number")
+        raise UsageError("the run has scores of no row for which the card publishes a number")
     return Gate(checks)
 
 

@@ -25,7 +25,7 @@ class Text(NamedTuple):
     marks: tuple[str, ...] = ()
 
 
-class Grid(NamedTuple):
+class PrintedTable(NamedTuple):
     """One printed table.
 
     Attributes:
@@ -47,7 +47,7 @@ class Grid(NamedTuple):
     footnotes: list[str]
 
 
-class Document(NamedTuple):
+class PrintedTables(NamedTuple):
     """All tables of a card.
 
     Attributes:
@@ -60,10 +60,10 @@ class Document(NamedTuple):
     title: str
     notes: list[tuple[str, str]]
     legend: str
-    grids: list[Grid]
+    grids: list[PrintedTable]
 
 
-def document(tables: Sequence[TableData], compact: bool = False) -> Document:
+def document(tables: Sequence[TableData], compact: bool = False) -> PrintedTables:
     """Return tables as texts.
 
     Args:
@@ -78,10 +78,10 @@ def document(tables: Sequence[TableData], compact: bool = False) -> Document:
         legend += f" Bold: best run of the row. {DAGGER}: differs significantly from it"
         legend += " (paired, two-sided, Holm-corrected, alpha 0.05)."
     notes = [(label, note) for label, notes, _ in tables[0].runs for note in notes]
-    return Document(card.title, notes, legend, [grid for data in tables if (grid := _grid(data, compact)).rows])
+    return PrintedTables(card.title, notes, legend, [grid for data in tables if (grid := _grid(data, compact)).rows])
 
 
-def _grid(data: TableData, compact: bool) -> Grid:
+def _grid(data: TableData, compact: bool) -> PrintedTable:
     numbers = _numbered(data)
     if compact:
         head, rows = _compact(data, numbers)
@@ -94,7 +94,7 @@ def _grid(data: TableData, compact: bool) -> Grid:
     places = "Rows" if data.table.models_as_rows and not compact else "Columns"
     source = f"{places} named after models are as published, not measured here; source: {data.card.source}."
     notes = [f"[{number}] {text}" for text, number in numbers.items()]
-    return Grid(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
+    return PrintedTable(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
 
 
 def _numbered(data: TableData) -> dict[str, int]:

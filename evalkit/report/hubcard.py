@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from evalkit.errors import EvalkitError, IncompleteError, InputError
+from evalkit.errors import EvalkitError, IncompleteError, UsageError
 from evalkit.report.table import RowResult
 
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ def eval_results_yaml(model: str, measured: Sequence[Measurement], notes: Sequen
 
     Raises:
         IncompleteError: no score of a whole split with a copy on the Hub.
-        InputError: the installed huggingface_hub is too old.
+        UsageError: the installed huggingface_hub is too old.
     """
     try:
         from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
     except ImportError as error:
-        raise InputError("--format eval-results needs huggingface_hub 1.4 or newer: pip install -U") from error
+        raise UsageError("--format eval-results needs huggingface_hub 1.4 or newer: pip install -U") from error
     whole = [item for item in measured if item.repo and item.result.n == item.result.expected_n]
     if not whole:
         raise IncompleteError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from evalkit.report.grid import Document, Grid, Text, document
+from evalkit.report.grid import PrintedTable, PrintedTables, Text, document
 from evalkit.report.table import Cell, RowResult, TableData
 
 _TEX = {
@@ -72,7 +72,7 @@ def _markdown_table(rows: Sequence[Sequence[Text]]) -> list[str]:
     return [line(cells[0]), f"|{rule}|", *(line(row) for row in cells[1:])]
 
 
-def _single_head(grid: Grid) -> list[Text]:
+def _single_head(grid: PrintedTable) -> list[Text]:
     """Return one head line: Markdown has no columns that span others, so a run's label stands over its score."""
     head = list(grid.head)
     column = 0
@@ -83,7 +83,7 @@ def _single_head(grid: Grid) -> list[Text]:
     return [Text(text) for text in head]
 
 
-def _markdown(content: Document) -> str:
+def _markdown(content: PrintedTables) -> str:
     lines = [f"# {content.title}", ""]
     lines += [f"**{run}**: {note}." for run, note in content.notes]
     lines.append(content.legend)
@@ -103,7 +103,7 @@ def _tex_cell(cell: Text) -> str:
     return (rf"\textbf{{{text}}}" if cell.bold else text) + (rf"\textsuperscript{{{marks}}}" if marks else "")
 
 
-def _tex_table(content: Document, grid: Grid) -> list[str]:
+def _tex_table(content: PrintedTables, grid: PrintedTable) -> list[str]:
     lines = [
         r"\begin{table}", r"\centering", rf"\caption{{{_tex_escaped(f'{content.title}: {grid.title}')}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\toprule",
@@ -124,7 +124,7 @@ def _tex_table(content: Document, grid: Grid) -> list[str]:
     return [*lines, r"\end{table}"]
 
 
-def _tex(content: Document) -> str:
+def _tex(content: PrintedTables) -> str:
     # Wide tables and Chinese labels are the document's to set: it chooses the engine and the page.
     lines = [r"% \usepackage{booktabs}; labels in Chinese need xelatex or lualatex and a font that has them"]
     for grid in content.grids:
@@ -138,7 +138,7 @@ def _html_cell(cell: Text, tag: str) -> str:
     return f"<{tag}>{f'<b>{text}</b>' if cell.bold else text}{marks}</{tag.split()[0]}>"
 
 
-def html_table(grid: Grid) -> str:
+def html_table(grid: PrintedTable) -> str:
     """Return one table as an HTML fragment, everything escaped."""
     spans = "".join(
         f'<th colspan="{span}" scope="colgroup">{escape(label)}</th>' if label else f'<td colspan="{span}"></td>'
@@ -157,7 +157,7 @@ def html_table(grid: Grid) -> str:
     return "\n".join(lines)
 
 
-def _html(content: Document) -> str:
+def _html(content: PrintedTables) -> str:
     notes = "".join(f"<p><b>{escape(run)}</b>: {escape(note)}.</p>" for run, note in content.notes)
     title = escape(content.title)
     body = "\n".join(map(html_table, content.grids))
@@ -218,6 +218,6 @@ def _json_cell(label: str, cell: Cell) -> dict[str, Any]:
     return {"run": label, "verdict": cell.verdict, "difference": cell.difference} | marks | result
 
 
-_TEXTS: dict[str, Callable[[Document], str]] = {"md": _markdown, "tex": _tex, "html": _html}
+_TEXTS: dict[str, Callable[[PrintedTables], str]] = {"md": _markdown, "tex": _tex, "html": _html}
 _DATA: dict[str, Callable[[Sequence[TableData]], str]] = {"csv": _csv, "json": _json}
 FORMATS = ("md", "csv", "tex", "html", "json")

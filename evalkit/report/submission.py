@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 
 # Excel's limit; openpyxl would cut longer text without a word.
@@ -35,7 +35,7 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str |
         rows: cells; a string is written as a string whatever it looks like, None leaves the cell empty.
 
     Raises:
-        InputError: a text is longer than a cell can hold.
+        UsageError: a text is longer than a cell can hold.
     """
     from openpyxl import Workbook
 
@@ -46,7 +46,7 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str |
         for column, value in enumerate(row, start=1):
             text = _UNSTORABLE.sub(_escaped, value) if isinstance(value, str) else value
             if isinstance(text, str) and len(text) > CELL_LIMIT:
-                raise InputError(f"{path}: row {number}: a text of {len(text)} characters; a cell holds {CELL_LIMIT}")
+                raise UsageError(f"{path}: row {number}: a text of {len(text)} characters; a cell holds {CELL_LIMIT}")
             cell = sheet.cell(number, column, text)
             if isinstance(text, str):
                 cell.data_type = "s"  # else "=1+1" would become a formula

@@ -11,7 +11,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 
 # A job that was killed a moment ago may still have processes that are about to notice.
 PATIENCE_S = 10.0
@@ -44,7 +44,7 @@ class RunLock:
             False where the file system has no locks, so that a second job would not be noticed.
 
         Raises:
-            InputError: another job is at work in the folder; says on which machine and in which process.
+            UsageError: another job is at work in the folder; says on which machine and in which process.
         """
         self._out.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + patience
@@ -64,7 +64,7 @@ class RunLock:
         """Share the lock of the own job, on any rank.
 
         Raises:
-            InputError: another job took it in between.
+            UsageError: another job took it in between.
         """
         if self._try(fcntl.LOCK_SH) is False:
             self._refuse()
@@ -93,6 +93,6 @@ class RunLock:
             who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
         except (OSError, ValueError, KeyError, TypeError):
             who = "its .lock does not say which"
-        raise InputError(
+        raise UsageError(
             f"run folder {self._out} is in use by another job ({who}); wait for it or end it, or choose another --out"
         )

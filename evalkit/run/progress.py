@@ -25,7 +25,7 @@ SHARE_S = 0.5
 TOTALS = ("samples", "tiles", "prompt_tokens", "output_tokens")
 
 
-class Beacon:
+class Heartbeat:
     """Keeps a small file up to date, from a thread of its own, for as long as the process lives.
 
     Args:
@@ -121,7 +121,7 @@ class Progress:
             "last_answer": None,
             "group": None,
         }
-        self._beacon = Beacon(out / FOLDER / f"rank{ranks.rank}.json", self._state)
+        self._beacon = Heartbeat(out / FOLDER / f"rank{ranks.rank}.json", self._state)
 
     def begin(self, group: Sequence[Request], tiles: int) -> None:
         """Note the media group that is worked on, and its tiles."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.data.hashes import cached_sha256
 from evalkit.data.root import DataRoot, file_sha256
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.run.plan import Job
 from evalkit.task import Task
 
@@ -64,7 +64,7 @@ def _ends_sha256(root: DataRoot, path: str) -> str | None:
             if size > 2 * _MIB:
                 file.seek(size - _MIB)
                 content += file.read()
-    except (OSError, ValueError, InputError):
+    except (OSError, ValueError, UsageError):
         return None
     return hashlib.sha256(f"{size} ".encode() + content).hexdigest()
 

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from evalkit.data.readers import storable
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.files import write_atomically
-from evalkit.records import Outcome, Response, Sample, Score
+from evalkit.records import Outcome, Response, Sample, SampleScore
 
-_SCORE = TypeAdapter(Score)
+_SCORE = TypeAdapter(SampleScore)
 
 
 def response_line(response: Response) -> str:
@@ -34,21 +34,21 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
     try:
         record: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not valid JSON ({error})") from error
+        raise UsageError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(record, dict):
-        raise InputError(f"{where}: must be an object with 'id' and 'response'")
+        raise UsageError(f"{where}: must be an object with 'id' and 'response'")
     for key in ("id", "response"):
         if not isinstance(record.get(key), str):
-            raise InputError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
+            raise UsageError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
     if not storable(record["id"] + record["response"]):
-        raise InputError(f"{where}: holds half a surrogate pair, which is no text")
+        raise UsageError(f"{where}: holds half a surrogate pair, which is no text")
     if foreign:
         extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
         return Response(record["id"], record["response"], extra=extra)
     try:
         outcome = Outcome(record.get("outcome", "ok"))
     except ValueError as error:
-        raise InputError(f"{where}: 'outcome' must be one of {', '.join(item.value for item in Outcome)}") from error
+        raise UsageError(f"{where}: 'outcome' must be one of {', '.join(item.value for item in Outcome)}") from error
     counts = [
         value if isinstance(value := record.get(f"{part}_tokens"), int) else None for part in ("prompt", "output")
     ]
@@ -63,9 +63,9 @@ def _lines(path: Path, whole_only: bool = False) -> list[str]:
             content = content[: max(0, content.rfind(b"\n"))]
         return content.decode("utf-8-sig").split("\n") if content else []
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+        raise UsageError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bool = False) -> dict[str, Response]:
@@ -77,7 +77,7 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
         foreign: not written by evalkit: only ``id`` and ``response`` mean anything.
 
     Raises:
-        InputError: a line that is no such object, a duplicate or an unknown id, with its line number.
+        UsageError: a line that is no such object, a duplicate or an unknown id, with its line number.
     """
     allowed = None if known is None else set(known)
     responses: dict[str, Response] = {}
@@ -87,9 +87,9 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
         where = f"{path}:{number}"
         response = _parse_response(text, where, foreign)
         if response.id in responses:
-            raise InputError(f"{where}: id {response.id!r} occurs twice")
+            raise UsageError(f"{where}: id {response.id!r} occurs twice")
         if allowed is not None and response.id not in allowed:
-            raise InputError(f"{where}: id {response.id!r} is not in the task's data")
+            raise UsageError(f"{where}: id {response.id!r} is not in the task's data")
         responses[response.id] = response
     return responses
 
@@ -113,7 +113,7 @@ class ShardWriter:
         """Write one response and hand it to the operating system.
 
         Raises:
-            InputError: it cannot be written (full disk, lost file system); no part of it stays.
+            UsageError: it cannot be written (full disk, lost file system); no part of it stays.
         """
         line = (response_line(response) + "\n").encode()
         before = self._file.tell()
@@ -124,7 +124,7 @@ class ShardWriter:
         except OSError as error:
             with suppress(OSError):
                 os.truncate(self._path, before)
-            raise InputError(
+            raise UsageError(
                 f"{self._path}: cannot be written ({error.strerror}); every answer so far is kept; the same command "
                 "continues once this is mended"
             ) from error
@@ -133,13 +133,13 @@ class ShardWriter:
         """Close the file, its content on disk.
 
         Raises:
-            InputError: a network file system kept an answer back and could not store it in the end.
+            UsageError: a network file system kept an answer back and could not store it in the end.
         """
         try:
             with self._file:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise InputError(
+            raise UsageError(
                 f"{self._path}: cannot be written ({error.strerror}); run the same command again"
             ) from error
 
@@ -149,7 +149,7 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(InputError) if error else nullcontext():  # the first error is the one to tell
+        with suppress(UsageError) if error else nullcontext():  # the first error is the one to tell
             self.close()
 
 
@@ -159,7 +159,7 @@ def read_shards(folder: Path) -> dict[str, Response]:
     A torn last line is no response. A sample that failed and was asked again has the answer of the later try.
 
     Raises:
-        InputError: a line before the last one is damaged.
+        UsageError: a line before the last one is damaged.
     """
     responses: dict[str, Response] = {}
     for path in sorted(folder.glob("*.jsonl")):
@@ -188,7 +188,7 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
     write_atomically(folder / "predictions.jsonl", "".join(lines))
 
 
-def write_scores(folder: Path, lines: Sequence[Score]) -> None:
+def write_scores(folder: Path, lines: Sequence[SampleScore]) -> None:
     """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` only where there is a fixed score."""
     records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
     for record in records:
@@ -197,13 +197,13 @@ def write_scores(folder: Path, lines: Sequence[Score]) -> None:
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
 
 
-def read_scores(path: Path) -> list[Score]:
+def read_scores(path: Path) -> list[SampleScore]:
     """Return the lines of a ``scores.jsonl``.
 
     Raises:
-        InputError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
+        UsageError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
     """
-    scores: dict[str, Score] = {}
+    scores: dict[str, SampleScore] = {}
     for number, text in enumerate(_lines(path), start=1):
         if not text.strip():
             continue
@@ -213,12 +213,12 @@ def read_scores(path: Path) -> list[Score]:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
+            raise UsageError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
         if not all(value is None or 0 <= value <= 1 for value in (score.value, score.fixed)):
-            raise InputError(f"{where}: a value is not within 0 and 1")
+            raise UsageError(f"{where}: a value is not within 0 and 1")
         if score.id in scores:
-            raise InputError(f"{where}: id {score.id!r} occurs twice")
+            raise UsageError(f"{where}: id {score.id!r} occurs twice")
         scores[score.id] = score
     if len({score.value is None for score in scores.values()}) > 1:
-        raise InputError(f"{path}: some samples have a value and some have none")
+        raise UsageError(f"{path}: some samples have a value and some have none")
     return list(scores.values())

@@ -57,7 +57,7 @@ def work(
         ahead: units whose media are decoded ahead, each in a process of its own.
 
     Raises:
-        InputError: an answer cannot be written.
+        UsageError: an answer cannot be written.
     """
     with ExitStack() as stack, ThreadPoolExecutor(ahead) as pool:
         hand = _Hand(out, rank, queue, progress, stack)

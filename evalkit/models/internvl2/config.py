@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 
 MODEL_TYPE = "internvl_chat"
 
@@ -88,19 +88,19 @@ def resolve_checkpoint(name: str) -> Path:
     """Return the folder of a checkpoint given as a folder or a Hub id.
 
     Raises:
-        InputError: there is no such folder, or the Hub cannot give it.
+        UsageError: there is no such folder, or the Hub cannot give it.
     """
     folder = Path(name)
     if folder.is_dir():
         return folder
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"model {name!r} is neither a checkpoint folder nor a Hub id (owner/name)")
+        raise UsageError(f"model {name!r} is neither a checkpoint folder nor a Hub id (owner/name)")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
     except Exception as error:  # the Hub's client raises its HTTP library's own errors, of no common base
-        raise InputError(
+        raise UsageError(
             f"model {name!r} is no folder here and the Hub did not give it: {first_line(error)}"
         ) from error
 
@@ -114,31 +114,31 @@ def read_config(folder: Path) -> CheckpointConfig:
     """Read and check a checkpoint's config.
 
     Raises:
-        InputError: the file is absent or malformed, or describes another architecture; says which key and why.
+        UsageError: the file is absent or malformed, or describes another architecture; says which key and why.
     """
     path = folder / "config.json"
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
+        raise UsageError(
             f"{path}: cannot be read ({error.strerror}); a checkpoint folder holds a config.json"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({first_line(error)})") from error
+        raise UsageError(f"{path}: not valid JSON ({first_line(error)})") from error
     kind = content.get("model_type") if isinstance(content, dict) else None
     if kind != MODEL_TYPE:
-        raise InputError(f"{path}: model_type is {kind!r}; evalkit reads checkpoints of model_type {MODEL_TYPE!r}")
+        raise UsageError(f"{path}: model_type is {kind!r}; evalkit reads checkpoints of model_type {MODEL_TYPE!r}")
     try:
         config = CheckpointConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: key {key!r}: {first['msg']} (it is {first['input']!r:.80})") from error
+        raise UsageError(f"{path}: key {key!r}: {first['msg']} (it is {first['input']!r:.80})") from error
     if config.tile_size != config.vision_config.image_size:
-        raise InputError(
+        raise UsageError(
             f"{path}: force_image_size {config.tile_size} differs from vision_config.image_size "
             f"{config.vision_config.image_size}; resized position embeddings are not supported"
         )
     if config.tile_size % (2 * config.vision_config.patch_size):
-        raise InputError(f"{path}: tile size {config.tile_size} is not a multiple of twice the patch size")
+        raise UsageError(f"{path}: tile size {config.tile_size} is not a multiple of twice the patch size")
     return config

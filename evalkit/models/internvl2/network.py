@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, InternVLVisionConfig, InternVLVisionModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig, first_line
 
 MEAN = (0.485, 0.456, 0.406)
@@ -141,7 +141,7 @@ def load_network(
     """Load the official safetensors of a checkpoint folder.
 
     Raises:
-        InputError: no safetensors, or tensors that do not fit the config (names the first ones).
+        UsageError: no safetensors, or tensors that do not fit the config (names the first ones).
     """
     with torch.device("meta"):
         network = InternVL2(config, attention)
@@ -164,7 +164,7 @@ def _check_fit(folder: Path, network: InternVL2, state: dict[str, Tensor]) -> No
     ):
         if names:
             shown = ", ".join(f"{name} {given.get(name, wanted.get(name))}" for name in names[:3])
-            raise InputError(f"{folder}: the checkpoint {what} {len(names)} tensors for its config.json: {shown}")
+            raise UsageError(f"{folder}: the checkpoint {what} {len(names)} tensors for its config.json: {shown}")
 
 
 def _vision_config(config: VisionConfig, attention: str) -> InternVLVisionConfig:
@@ -199,15 +199,15 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
                 yield from translated(name, tensor)
                 del tensor
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
+            raise UsageError(f"{file}: not a readable safetensors file ({first_line(error)})") from error
 
 
 def _refuse_pickles(folder: Path) -> NoReturn:
     """Raise the error of a checkpoint without safetensors, with a command that converts what it has."""
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if not pickles:
-        raise InputError(f"{folder}: no *.safetensors, no weights at all")
-    raise InputError(
+        raise UsageError(f"{folder}: no *.safetensors, no weights at all")
+    raise UsageError(
         f"{folder}: no *.safetensors, and {', '.join(pickles[:3])} may run code when read; convert each file there: "
         'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in '
         "torch.load(sys.argv[1], map_location='cpu', weights_only=True).items()}, sys.argv[2])\" "

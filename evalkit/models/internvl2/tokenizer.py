@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from evalkit.errors import InputError
+from evalkit.errors import UsageError
 from evalkit.models.internvl2.config import first_line
 
 # The pre-tokenisation pattern published with Qwen2.
@@ -41,7 +41,7 @@ class ChatTokenizer:
         folder: the checkpoint folder.
 
     Raises:
-        InputError: its tokenizer files are absent or broken.
+        UsageError: its tokenizer files are absent or broken.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class ChatTokenizer:
             added: dict[str, int] = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
         except Exception as error:  # the Rust side raises plain Exception
             detail = f"vocab.json, merges.txt or added_tokens.json cannot be read ({first_line(error)})"
-            raise InputError(f"{folder}: tokenizer: {detail}") from error
+            raise UsageError(f"{folder}: tokenizer: {detail}") from error
         self._tokenizer = Tokenizer(bpe)
         self._tokenizer.normalizer = normalizers.NFC()
         self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -63,7 +63,7 @@ class ChatTokenizer:
         for token, number in sorted(added.items(), key=lambda item: item[1]):
             self._tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)])
             if self._tokenizer.token_to_id(token) != number:
-                raise InputError(f"{folder}: tokenizer: added token {token!r} cannot have the id {number}")
+                raise UsageError(f"{folder}: tokenizer: added token {token!r} cannot have the id {number}")
 
     def encode(self, text: str) -> list[int]:
         """Return token ids; special tokens in the text become their ids and none is added."""
@@ -79,9 +79,9 @@ class ChatTokenizer:
         """Return the id of one token.
 
         Raises:
-            InputError: the tokenizer has no such token.
+            UsageError: the tokenizer has no such token.
         """
         number: int | None = self._tokenizer.token_to_id(tokens)
         if number is None:
-            raise InputError(f"the checkpoint's tokenizer has no token {tokens!r}")
+            raise UsageError(f"the checkpoint's tokenizer has no token {tokens!r}")
         return number
