@@ -1,6 +1,6 @@
 """``python -m evalkit``, which is also how torchrun starts it."""
 
-from evalkit.cli import entry
+from evalkit.cli.main import entry
 
 if __name__ == "__main__":
     entry()

@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import UsageError
+from evalkit.plugins import shipped
 from evalkit.records import Recipe
-from evalkit.registry import shipped
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 

@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from evalkit.inference.plan import group_cost
 from evalkit.models import load_model
 from evalkit.models.internvl2.engine import Group
 from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone, embed, shared_prefix
 from evalkit.models.internvl2.model import InternVL2Model
-from evalkit.run.plan import group_cost
 from scripts.random_checkpoint import SIZES, write_random
 
 

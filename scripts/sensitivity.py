@@ -28,9 +28,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from evalkit import cli, requests
-from evalkit.commands import job
+from evalkit import requests
+from evalkit.cli import main as cli
 from evalkit.data.root import DataRoot
+from evalkit.inference import job
+from evalkit.inference.plan import plan
 from evalkit.media import load as loading
 from evalkit.media import tiling, video
 from evalkit.metrics import boxes
@@ -40,7 +42,6 @@ from evalkit.models.internvl2 import model, network
 from evalkit.models.internvl2.config import CheckpointConfig, read_config
 from evalkit.models.internvl2.prompt import END, chat_prompt
 from evalkit.records import Recipe
-from evalkit.run.plan import plan
 
 BASELINE = Path("results/demo-baseline")
 BENCHMARKS = ("docvqa", "chartqa", "textvqa", "mmbench", "ccbench", "mvbench", "refcoco")

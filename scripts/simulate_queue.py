@@ -4,9 +4,9 @@
 
 Group sizes are those of the benchmarks: RefCOCO's 57,457 expressions on about 8,000 images, DocVQA's 10,537 questions
 on 2,573 pages of 13 and more tiles, and 3,641 videos whose decoding has a heavy tail. Costs are those of
-``evalkit.run.plan``; the real time of a group is its cost times noise, so the queue's order is only about right. Ranks
-hold several groups at a time, as the engine does, by the queue's own rule. Printed: the ideal time (all work shared out
-without rest, or the longest group) as a percentage of the time at which the last rank ends.
+``evalkit.inference.plan``; the real time of a group is its cost times noise, so the queue's order is only about right.
+Ranks hold several groups at a time, as the engine does, by the queue's own rule. Printed: the ideal time (all work shared
+out without rest, or the longest group) as a percentage of the time at which the last rank ends.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.run.plan import QUESTION_COST, TILE_COST, TOKEN_COST
-from evalkit.run.queue import may_hold
+from evalkit.inference.plan import QUESTION_COST, TILE_COST, TOKEN_COST
+from evalkit.inference.queue import may_hold
 
 RANKS = (8, 64, 256, 1024)
 NOISE = 0.15  # deviation of the logarithm of a group's time from its cost's
@@ -48,7 +48,7 @@ def contiguous(times: Array, ranks: int) -> float:
 def queued(costs: Array, times: Array, ranks: int) -> float:
     """Return when the last rank ends, if ranks take groups from one queue, the costliest first.
 
-    A rank takes groups one after another as long as it may hold more (``evalkit.run.queue.may_hold``), at most
+    A rank takes groups one after another as long as it may hold more (``evalkit.inference.queue.may_hold``), at most
     ``AHEAD`` beside the one that it works on, and works on them in turn.
     """
     order = np.argsort(-costs, kind="stable")

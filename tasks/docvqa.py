@@ -15,10 +15,10 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_vqa
 from evalkit.data.readers import gold_by_id, read_records, vqa_samples
 from evalkit.data.root import DataRoot
+from evalkit.data.submission import write_json_records
 from evalkit.errors import UsageError
 from evalkit.metrics.anls import anls
 from evalkit.records import Sample, Score
-from evalkit.report.submission import write_json_records
 from evalkit.task import Task
 
 LABELS = "data/docvqa/val/val_v1.0.json"

@@ -15,10 +15,10 @@ from typing import Any
 from evalkit.data.hub import HubSource, write_tsv
 from evalkit.data.readers import Record, read_tsv, tsv_columns, unique
 from evalkit.data.root import DataRoot
+from evalkit.data.submission import write_xlsx
 from evalkit.errors import UsageError
 from evalkit.metrics.choice import careful_choice, first_letter_choice
 from evalkit.records import Media, Sample, Score
-from evalkit.report.submission import write_xlsx
 from evalkit.task import Task
 
 ROTATION = 1_000_000

@@ -104,9 +104,9 @@ def recorded_answer(place: int, references: tuple[object, ...], size: tuple[floa
 
 def record_run(demo: Path, base: Path, first: int) -> Path:
     """Return a finished run of all demo tasks; the answer to sample number n is recorded_answer(first + n)."""
-    from evalkit.cli import main
+    from evalkit.cli.main import main
     from evalkit.data.root import DataRoot
-    from evalkit.registry import load_tasks
+    from evalkit.plugins import load_tasks
 
     root = DataRoot(demo)
     for task in load_tasks().values():

@@ -270,7 +270,7 @@ def test_an_unwritable_run_folder(cli: Cli, demo: Path, tmp_path: Path) -> None:
 
 def test_a_line_torn_inside_a_letter_is_no_response(tmp_path: Path) -> None:
     from evalkit.records import Response
-    from evalkit.run.store import ShardWriter, read_shards
+    from evalkit.runs.store import ShardWriter, read_shards
 
     shard = tmp_path / "rank0.jsonl"
     with ShardWriter(shard) as writer:
@@ -363,7 +363,7 @@ def test_a_sample_that_the_model_cannot_answer_does_not_end_the_run(demo: Path, 
         "        raise torch.OutOfMemoryError('out of memory, injected')\n"
         "    return whole(self, groups, sampling)\n"
         "Engine.answer = answer\n"
-        "from evalkit.cli import main\n"
+        "from evalkit.cli.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     out = tmp_path / "run"

@@ -10,7 +10,7 @@ import yaml
 
 from evalkit.card import Card, load_card
 from evalkit.errors import UsageError
-from evalkit.registry import load_tasks
+from evalkit.plugins import load_tasks
 from tests.conftest import REPO
 
 TEXT = (REPO / "configs" / "cards" / "internvl2.yaml").read_text(encoding="utf-8")

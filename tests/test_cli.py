@@ -44,7 +44,7 @@ def test_help_has_an_example(command: list[str], cli: Cli) -> None:
 )
 def test_heavy_packages_stay_out(args: list[str]) -> None:
     code = (
-        "import sys; from evalkit.cli import main\n"
+        "import sys; from evalkit.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'decord', 'datasets', 'pandas', 'matplotlib'} & set(sys.modules)\n"
@@ -63,7 +63,7 @@ def test_scoring_imports_no_torch(demo: Path, tmp_path: Path) -> None:
     ]
     answers.write_text("".join(json.dumps({"id": number, "response": "x"}) + "\n" for number in ids))
     code = (
-        "import sys; from evalkit.cli import main\n"
+        "import sys; from evalkit.cli.main import main\n"
         "code = main(sys.argv[1:])\n"
         "heavy = {'torch', 'transformers', 'decord'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"

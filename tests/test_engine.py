@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from evalkit.demo.layout import CHECKPOINT
+from evalkit.inference.worker import _answers
 from evalkit.models import load_model
 from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2 import engine as engines
@@ -18,7 +19,6 @@ from evalkit.models.internvl2.engine import Engine, Group
 from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone
 from evalkit.models.internvl2.model import InternVL2Model
 from evalkit.records import Generation, Outcome, Request
-from evalkit.run.worker import _answers
 from scripts import bench_engine
 from scripts.bench_engine import Load, gap, grouped, measure, table, unavoidable
 from scripts.random_checkpoint import write_random

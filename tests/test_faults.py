@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.cli import main
+from evalkit.cli.main import main
 from evalkit.data.root import DataRoot
-from evalkit.registry import load_tasks
+from evalkit.plugins import load_tasks
 from tests.conftest import REPO, write_jsonl
 
 TASKS = ("docvqa_test", "refcoco_val", "refcoco_testA")
@@ -25,7 +25,7 @@ TASKS = ("docvqa_test", "refcoco_val", "refcoco_testA")
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from evalkit.cli import main
+from evalkit.cli.main import main
 from evalkit.models.replay import ReplayModel
 whole, asked = ReplayModel.answer, 0
 def answer(self, groups):
@@ -133,7 +133,7 @@ def test_rank_0_leaves_cleanly_while_it_answers_knocks() -> None:
     code = (
         "import time\n"
         "from torch._C._distributed_c10d import TCPStore\n"
-        "from evalkit.run.ranks import _attempt\n"
+        "from evalkit.inference.ranks import _attempt\n"
         "store = TCPStore('127.0.0.1', 0, None, is_master=True, wait_for_workers=False)\n"
         "_attempt(store, 0, 10**6, 20)\n"
         "time.sleep(0.5)\n"

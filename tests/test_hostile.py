@@ -22,12 +22,12 @@ from evalkit.card import load_card
 from evalkit.data.readers import read_jsonl, read_records, read_tsv
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.inference.worker import _answers
 from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2.config import read_config
 from evalkit.records import Generation, Outcome, Request, Response
 from evalkit.redact import redact, redact_command
-from evalkit.run.store import ShardWriter, read_predictions, read_shards
-from evalkit.run.worker import _answers
+from evalkit.runs.store import ShardWriter, read_predictions, read_shards
 from tests.conftest import REPO, Cli
 
 
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from evalkit.records import Response\n"
-        "from evalkit.run.store import ShardWriter\n"
+        "from evalkit.runs.store import ShardWriter\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with ShardWriter(Path(sys.argv[1])) as writer:\n"

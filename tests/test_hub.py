@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from evalkit.data.root import DataRoot
-from evalkit.registry import load_tasks
+from evalkit.plugins import load_tasks
 from tests.conftest import Cli
 
 

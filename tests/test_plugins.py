@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from evalkit.errors import UsageError
-from evalkit.registry import load_tasks
+from evalkit.plugins import load_tasks
 from tests.conftest import REPO, Cli, write_jsonl
 
 COLOURS = '''

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.commands.status import run_status, status_lines
+from evalkit.inference.progress import FOLDER, Heartbeat, Progress
+from evalkit.inference.ranks import Ranks
 from evalkit.records import Generation, Outcome, Request, Response
-from evalkit.run.progress import FOLDER, Heartbeat, Progress
-from evalkit.run.ranks import Ranks
+from evalkit.runs.status import run_status, status_lines
 from tests.conftest import Cli
 
 
@@ -64,7 +64,7 @@ def test_one_process_shows_a_line_per_task(tmp_path: Path, monkeypatch: pytest.M
 def test_rank_0_shows_all_ranks_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr("evalkit.run.progress.SHARE_S", 0.0)
+    monkeypatch.setattr("evalkit.inference.progress.SHARE_S", 0.0)
     counters: dict[str, int] = {}
     both = [Progress({"a": 4}, {"a": 4}, Shared(rank, counters), tmp_path) for rank in (1, 0)]
     answer(both[0], "a", 0)

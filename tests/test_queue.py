@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import IncompleteError, UsageError
-from evalkit.run.lock import RunLock
-from evalkit.run.queue import WorkQueue
-from evalkit.run.ranks import KNOCKS_S, Ranks, _attempt
+from evalkit.inference.queue import WorkQueue
+from evalkit.inference.ranks import KNOCKS_S, Ranks, _attempt
+from evalkit.runs.lock import RunLock
 from scripts import simulate_queue
 from tests.conftest import REPO
 
@@ -251,7 +251,7 @@ def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
 
 
 def test_a_rank_that_comes_when_all_is_done_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.run.ranks.OVER_S", 0.2)
+    monkeypatch.setattr("evalkit.inference.ranks.OVER_S", 0.2)
     store = SharedStore()
     Ranks(0, 2, hall=store).close()  # type: ignore[arg-type]  # as torch's
     assert _attempt(store, 1, 2, 20) is None  # type: ignore[arg-type]  # as torch's
@@ -276,7 +276,7 @@ def test_nobody_waits_for_a_rank_0_that_shows_no_sign_of_life() -> None:
         alive.dead = True
 
 
-HOLD = "import pathlib, sys, time; from evalkit.run.lock import RunLock; lock = RunLock(pathlib.Path(sys.argv[1]))"
+HOLD = "import pathlib, sys, time; from evalkit.runs.lock import RunLock; lock = RunLock(pathlib.Path(sys.argv[1]))"
 
 
 @pytest.fixture

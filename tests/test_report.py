@@ -17,7 +17,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from evalkit.cli import main
+from evalkit.cli.main import main
 from evalkit.data.root import DataRoot
 from evalkit.media.load import frame_times
 from evalkit.records import Media, View
@@ -99,7 +99,7 @@ def test_the_policy_allows_this_script_and_no_network(report: Path) -> None:
 def test_pictures_are_capped_and_what_is_left_out_is_said(
     gold_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalkit.commands.report.plots_html", lambda plots: "")  # slow, and tested elsewhere
+    monkeypatch.setattr("evalkit.report.file.plots_html", lambda plots: "")  # slow, and tested elsewhere
     out = tmp_path / "r.html"
     main(["report", str(gold_run), "--images", "3", "--out", str(out)])
     text = out.read_text()

@@ -238,9 +238,9 @@ def test_the_real_chartqa_images_on_two_ranks(tiny_checkpoint: Path, shared: Pat
 
 
 def test_rotations_of_a_question_share_one_media_group(demo: Path) -> None:
-    from evalkit.commands.job import build_jobs, select
     from evalkit.data.root import DataRoot
-    from evalkit.run.plan import plan
+    from evalkit.inference.job import build_jobs, select
+    from evalkit.inference.plan import plan
 
     root = DataRoot(demo)
     jobs = build_jobs(select(None, ["mmbench_test_en"], (), root), root, None, 112)

@@ -40,7 +40,7 @@ def test_a_degraded_run_is_caught(fault: str, whole: Path) -> None:
 
 
 def test_every_fault_is_undone() -> None:
-    from evalkit.commands import job
+    from evalkit.inference import job
     from evalkit.media import load, tiling
     from evalkit.models.internvl2 import model, network
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
+from evalkit.data.submission import write_xlsx
 from evalkit.errors import UsageError
-from evalkit.report.submission import write_xlsx
 from tests.conftest import Cli, write_jsonl
 
 

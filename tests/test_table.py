@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from evalkit.card import Card, load_card
-from evalkit.report.render import render, width
+from evalkit.report.formats.text import render, width
 from evalkit.report.table import RowResult, build, verdict
 
 CHART = "chartqa_test_human+chartqa_test_augmented"

@@ -10,7 +10,7 @@ from typing import Any
 from evalkit.errors import UsageError
 from evalkit.models.base import MediaGroup
 from evalkit.records import Outcome, Request, Response
-from evalkit.run.store import read_predictions
+from evalkit.runs.store import read_predictions
 
 
 class ReplayModel:

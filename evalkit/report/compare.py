@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.errors import UsageError
 from evalkit.metrics.statistics import cluster_bootstrap, detectable_drop, drop_p_value, holm, interval
 from evalkit.records import SampleScore
-from evalkit.run.settings import differences
+from evalkit.runs.settings import differences
 from evalkit.scoring import PERCENT, observations
 
 # A difference in an earlier group moves scores more; a key that is in none comes last.

@@ -8,11 +8,11 @@ from typing import Any
 
 from evalkit.card import load_card
 from evalkit.data.root import DataRoot
+from evalkit.inference.plan import Job, layouts
 from evalkit.media.load import Layout
+from evalkit.plugins import load_tasks
 from evalkit.records import View
-from evalkit.registry import load_tasks
 from evalkit.requests import layout_of
-from evalkit.run.plan import Job, layouts
 
 
 def describe_tasks(plugins: Sequence[str], card_name: str | None, root: DataRoot | None) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalkit.errors import MediaError
+from evalkit.inference.plan import Unit
+from evalkit.inference.progress import Progress
+from evalkit.inference.queue import WorkQueue
 from evalkit.media.decoder import Decoders
 from evalkit.models.base import MediaGroup, Model, Pixels
 from evalkit.records import Outcome, Request, Response
-from evalkit.run.plan import Unit
-from evalkit.run.progress import Progress
-from evalkit.run.queue import WorkQueue
-from evalkit.run.store import ShardWriter, answered_ids
+from evalkit.runs.store import ShardWriter, answered_ids
 
 # Units whose media are decoded while the model works on earlier ones.
 AHEAD = 2

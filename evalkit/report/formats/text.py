@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from evalkit.report.grid import PrintedTable, PrintedTables, Text, document
+from evalkit.report.printed import PrintedTable, PrintedTables, Text, document
 from evalkit.report.table import Cell, RowResult, TableData
 
 _TEX = {

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from evalkit.commands.job import RunOptions, build_jobs, say_skipped, select
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
+from evalkit.inference.job import RunOptions, build_jobs, say_skipped, select
+from evalkit.inference.plan import USUAL_ANSWER, Job, layouts
 from evalkit.media.load import canonical
 from evalkit.models import resolve_device
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.requests import layout_of
-from evalkit.run.plan import USUAL_ANSWER, Job, layouts
 
 # Share of the measured matrix speed that a run reaches.
 EFFICIENCY = 0.5

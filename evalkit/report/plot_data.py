@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evalkit.card import Card, load_card
-from evalkit.commands.browse import Cuts, Item, RunView, layouts_of, open_view, tiles_of
-from evalkit.commands.job import say
-from evalkit.commands.results import RunFolder, open_runs
 from evalkit.errors import IncompleteError, UsageError
+from evalkit.inference.job import say
 from evalkit.report.plots import (
     Pair,
     Plot,
@@ -23,6 +21,8 @@ from evalkit.report.plots import (
     trend_plot,
 )
 from evalkit.report.table import build
+from evalkit.runs.folder import RunFolder, open_runs
+from evalkit.runs.samples import Cuts, Item, RunView, layouts_of, open_view, tiles_of
 
 FORMATS = ("svg", "png")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from evalkit import __version__
 from evalkit.card import Card, load_card
-from evalkit.commands.results import RunFolder, open_runs, paired_test, read_run
 from evalkit.errors import UsageError
-from evalkit.registry import load_tasks
-from evalkit.report.hubcard import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.render import render
+from evalkit.plugins import load_tasks
+from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
+from evalkit.report.formats.text import render
 from evalkit.report.table import build
+from evalkit.runs.folder import RunFolder, open_runs, paired_test, read_run
 
 HUB_FORMATS = {"model-index": model_index_yaml, "eval-results": eval_results_yaml}
 

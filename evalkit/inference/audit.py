@@ -8,11 +8,11 @@ from math import sqrt
 from typing import Any
 
 from evalkit.errors import MediaError
+from evalkit.inference.plan import Job
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
 from evalkit.models.base import MediaGroup, Model
 from evalkit.records import Request, Response, Sample
-from evalkit.run.plan import Job
 
 
 def audit(

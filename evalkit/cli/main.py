@@ -64,7 +64,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def tasks_command(args: argparse.Namespace) -> int:
     """List every task and split."""
-    from evalkit.commands.listing import describe_tasks, task_lines
+    from evalkit.cli.listing import describe_tasks, task_lines
     from evalkit.data.root import DataRoot
 
     root = DataRoot(args.data_root) if args.data_root else None
@@ -78,9 +78,9 @@ def tasks_command(args: argparse.Namespace) -> int:
 
 def show_command(args: argparse.Namespace) -> int:
     """Show exactly what the model would be sent."""
-    from evalkit.commands.job import build_jobs, report_gaps, select, tile_size_of
-    from evalkit.commands.listing import describe_requests, request_lines
+    from evalkit.cli.listing import describe_requests, request_lines
     from evalkit.data.root import DataRoot
+    from evalkit.inference.job import build_jobs, report_gaps, select, tile_size_of
 
     root = DataRoot(args.data_root)
     selection = select(args.card, [args.task], args.plugin, root)
@@ -96,8 +96,8 @@ def show_command(args: argparse.Namespace) -> int:
 
 def run_command(args: argparse.Namespace) -> int:
     """Run inference and score, alone or as a rank of torchrun; a second start continues."""
-    from evalkit.commands.job import RunOptions, execute
-    from evalkit.run.ranks import join
+    from evalkit.inference.job import RunOptions, execute
+    from evalkit.inference.ranks import join
 
     options = RunOptions(
         model=args.model,
@@ -118,7 +118,7 @@ def run_command(args: argparse.Namespace) -> int:
         trust_remote_code=args.trust_remote_code,
     )
     if args.dry_run:
-        from evalkit.commands.estimate import estimate, estimate_lines
+        from evalkit.inference.estimate import estimate, estimate_lines
 
         rows = estimate(options)
         if args.json:
@@ -137,7 +137,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 def status_command(args: argparse.Namespace) -> int:
     """Say how far a run is, from any terminal: answers per task, ranks that live, what failed."""
-    from evalkit.commands.status import run_status, status_lines
+    from evalkit.runs.status import run_status, status_lines
 
     status = run_status(Path(args.run))
     if args.json:
@@ -149,7 +149,7 @@ def status_command(args: argparse.Namespace) -> int:
 
 def score_command(args: argparse.Namespace) -> int:
     """Score recorded responses; no torch."""
-    from evalkit.commands.rescore import score_foreign, score_run
+    from evalkit.cli.rescore import score_foreign, score_run
 
     if args.run:
         given = ("task", "predictions", "card", "out", "allow_missing", "plugin")
@@ -174,7 +174,7 @@ def score_command(args: argparse.Namespace) -> int:
 
 def table_command(args: argparse.Namespace) -> int:
     """Print the card's tables, published columns beside ours."""
-    from evalkit.commands.tables import table_text
+    from evalkit.cli.table import table_text
 
     print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact), end="")
     return 0
@@ -182,7 +182,7 @@ def table_command(args: argparse.Namespace) -> int:
 
 def report_command(args: argparse.Namespace) -> int:
     """Write a run as one HTML file: tables, plots and every sample with its picture, boxes, prompt and answer."""
-    from evalkit.commands.report import ReportOptions, write_report
+    from evalkit.report.file import ReportOptions, write_report
 
     against = Path(args.against) if args.against else None
     options = ReportOptions(
@@ -200,7 +200,7 @@ def report_command(args: argparse.Namespace) -> int:
 
 def plot_command(args: argparse.Namespace) -> int:
     """Draw the plots of runs as SVG and PNG files."""
-    from evalkit.commands.plots import write_plots
+    from evalkit.report.plot_data import write_plots
 
     for path in write_plots([Path(run) for run in args.runs], Path(args.out), args.card, args.data_root):
         print(path)
@@ -209,8 +209,8 @@ def plot_command(args: argparse.Namespace) -> int:
 
 def compare_command(args: argparse.Namespace) -> int:
     """Compare two runs: paired differences, flipped samples, settings that differ."""
-    from evalkit.commands.results import compare_folders
     from evalkit.report.compare import comparison_lines
+    from evalkit.runs.folder import compare_folders
 
     found = compare_folders(Path(args.run), Path(args.base), args.alpha)
     if args.json:
@@ -223,9 +223,9 @@ def compare_command(args: argparse.Namespace) -> int:
 def check_command(args: argparse.Namespace) -> int:
     """Gate a run: exit 1 if it is significantly worse than a baseline run or the published numbers."""
     from evalkit.card import load_card
-    from evalkit.commands.results import RunFolder, compare_folders
     from evalkit.report.compare import comparison_lines
     from evalkit.report.gate import against_published, against_run, gate_lines, junit_xml
+    from evalkit.runs.folder import RunFolder, compare_folders
 
     lines: list[str] = []
     if args.baseline == "published":
@@ -250,7 +250,7 @@ def check_command(args: argparse.Namespace) -> int:
 
 def submit_command(args: argparse.Namespace) -> int:
     """Write a validated submission file for a split whose answers a server holds."""
-    from evalkit.commands.rescore import submit
+    from evalkit.cli.rescore import submit
 
     count = submit(Path(args.run), args.task, Path(args.out), args.data_root)
     print(f"{args.out}: {count} answers of {args.task}")
@@ -269,9 +269,9 @@ def demo_command(args: argparse.Namespace) -> int:
 
 def data_check_command(args: argparse.Namespace) -> int:
     """Check a data root against the official counts; say what is missing."""
-    from evalkit.commands.integrity import check_lines, check_tasks
+    from evalkit.cli.data_check import check_lines, check_tasks
     from evalkit.data.root import DataRoot
-    from evalkit.registry import choose, load_tasks
+    from evalkit.plugins import choose, load_tasks
 
     tasks = load_tasks(args.plugin)
     chosen = choose(tasks, args.tasks or tasks)
@@ -287,7 +287,7 @@ def data_fetch_command(args: argparse.Namespace) -> int:
     """Fetch a task from the Hub and write it in the official layout."""
     from evalkit.data.hub import fetch
     from evalkit.data.root import DataRoot
-    from evalkit.registry import choose, load_tasks
+    from evalkit.plugins import choose, load_tasks
 
     Path(args.data_root).mkdir(parents=True, exist_ok=True)
     (task,) = choose(load_tasks(args.plugin), [args.task])

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evalkit.commands.results import read_run
+from evalkit.inference.progress import FOLDER, PERIOD_S
 from evalkit.records import Response
-from evalkit.run.progress import FOLDER, PERIOD_S
-from evalkit.run.store import read_predictions, read_shards
+from evalkit.runs.folder import read_run
+from evalkit.runs.store import read_predictions, read_shards
 
 # A rank that has not written for so long is not alive, or cannot reach the folder.
 SILENT_S = 6 * PERIOD_S

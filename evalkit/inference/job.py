@@ -16,26 +16,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evalkit.card import Card, load_card
-from evalkit.commands.audit import audit
-from evalkit.commands.results import Answered, RunFolder, read_run, score_lines, write_results
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, IncompleteError, UsageError
+from evalkit.inference.audit import audit
+from evalkit.inference.plan import Job, Plan, plan
 from evalkit.media.decoder import LIMIT_S, Decoders
 from evalkit.models import MEMORY_FRACTION
+from evalkit.plugins import choose, load_tasks
 from evalkit.records import Outcome
 from evalkit.redact import redact, redact_command
-from evalkit.registry import choose, load_tasks
 from evalkit.requests import build_requests, recipe_for
-from evalkit.run.lock import RunLock
-from evalkit.run.plan import Job, Plan, plan
-from evalkit.run.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
-from evalkit.run.store import answered_ids, read_shards, write_json, write_predictions
+from evalkit.runs.folder import Answered, RunFolder, read_run, score_lines, write_results
+from evalkit.runs.lock import RunLock
+from evalkit.runs.settings import checkpoint_sha256, differences, fingerprint, media_fingerprint, task_settings
+from evalkit.runs.store import answered_ids, read_shards, write_json, write_predictions
 from evalkit.scoring import check_labels
 from evalkit.task import Task
 
 if TYPE_CHECKING:
+    from evalkit.inference.ranks import Ranks
     from evalkit.models.base import Model
-    from evalkit.run.ranks import Ranks
 
 PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
 DEFAULT_CARD = "internvl2"
@@ -348,9 +348,9 @@ def _version(package: str) -> str | None:
 
 
 def _answer_and_finish(prepared: _Prepared, made: Plan, started: float) -> Ended:
-    from evalkit.run.progress import Progress
-    from evalkit.run.queue import WorkQueue
-    from evalkit.run.worker import AHEAD, work
+    from evalkit.inference.progress import Progress
+    from evalkit.inference.queue import WorkQueue
+    from evalkit.inference.worker import AHEAD, work
 
     ranks, options, units = prepared.ranks, prepared.options, made.units
     requests = {job.task.name: job.requests for job in prepared.jobs}

@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.data.hashes import cached_sha256
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import UsageError
-from evalkit.run.plan import Job
+from evalkit.inference.plan import Job
 from evalkit.task import Task
 
 CHECKPOINT_FILES = (

@@ -10,22 +10,22 @@ from typing import Any
 
 from evalkit import __version__
 from evalkit.card import Card, load_card
-from evalkit.commands.browse import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
-from evalkit.commands.job import report_gaps
-from evalkit.commands.plots import sample_plots, score_plots
-from evalkit.commands.results import RunFolder, compare_folders, open_runs, paired_test
 from evalkit.errors import MediaError
 from evalkit.files import write_atomically
+from evalkit.inference.job import report_gaps
 from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
 from evalkit.records import Response, SampleScore, View
 from evalkit.report.compare import comparison_rows
-from evalkit.report.grid import document
+from evalkit.report.formats.text import html_table
 from evalkit.report.html import Section, list_html, page, plots_html, table_html
-from evalkit.report.render import html_table
+from evalkit.report.plot_data import sample_plots, score_plots
+from evalkit.report.printed import document
 from evalkit.report.table import build
-from evalkit.run.store import read_predictions
+from evalkit.runs.folder import RunFolder, compare_folders, open_runs, paired_test
+from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
+from evalkit.runs.store import read_predictions
 
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evalkit.commands.job import card_reference, listed, report_gaps, say, select
-from evalkit.commands.results import Answered, read_run, record_server_scores, score_lines, write_results
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, UsageError
+from evalkit.inference.job import card_reference, listed, report_gaps, say, select
 from evalkit.redact import redact
-from evalkit.run.settings import data_files, fingerprint
-from evalkit.run.store import read_predictions, read_shards, write_json, write_predictions
+from evalkit.runs.folder import Answered, read_run, record_server_scores, score_lines, write_results
+from evalkit.runs.settings import data_files, fingerprint
+from evalkit.runs.store import read_predictions, read_shards, write_json, write_predictions
 from evalkit.scoring import score_task
 from evalkit.task import Task
 

@@ -12,16 +12,16 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evalkit.card import Card
-from evalkit.commands.audit import audit_note
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
+from evalkit.inference.audit import audit_note
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, SampleScore
 from evalkit.report.compare import Comparison, compare, difference_p_value, scored
-from evalkit.report.render import render
+from evalkit.report.formats.text import render
 from evalkit.report.table import RowResult, RunResult, build
-from evalkit.run.settings import differences
-from evalkit.run.store import read_scores, write_json, write_scores
+from evalkit.runs.settings import differences
+from evalkit.runs.store import read_scores, write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
 from evalkit.task import Task
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, count
 from typing import Any
 
-from evalkit.run.ranks import Ranks
+from evalkit.inference.ranks import Ranks
 
 # At most this often a beat is published, and at least this often the others are looked at (two messages a rank).
 BEAT_S = 0.5

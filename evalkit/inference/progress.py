@@ -14,8 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from evalkit.inference.ranks import Ranks
 from evalkit.records import Request, Response
-from evalkit.run.ranks import Ranks
 
 # Hidden, so that no task's folder can have this name.
 FOLDER = ".ranks"

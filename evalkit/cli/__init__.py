@@ -1,0 +1,1 @@
+"""The command line: options, one thin function per command, exit codes."""

@@ -1,1 +1,0 @@
-"""What the commands do, above runs and reports."""

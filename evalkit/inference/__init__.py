@@ -1,0 +1,1 @@
+"""Inference: plan, queue, ranks, worker, progress, audit."""

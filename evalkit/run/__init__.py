@@ -1,1 +1,0 @@
-"""Inference: plan, queue, worker, run folder."""

@@ -1,0 +1,1 @@
+"""A run on disk: its folder, stores, settings, lock, status and samples."""
