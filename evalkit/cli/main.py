@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from evalkit.cli import compare, data, demo, report, run, score, show, status, table, tasks
+from evalkit.cli import compare, data, demo, judge, report, run, score, show, status, table, tasks
 from evalkit.cli.parser import Parser
 from evalkit.errors import EvalkitError, UsageError
 
 INTERRUPTED = 130
 # In the order of --help.
-COMMANDS = (tasks, show, data, run, status, score, table, compare, report, demo)
+COMMANDS = (tasks, show, data, run, status, judge, score, table, compare, report, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:

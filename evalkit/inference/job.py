@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,7 +23,7 @@ from evalkit.inference.options import RunOptions
 from evalkit.inference.plan import Plan, plan
 from evalkit.media.decoder import Decoders
 from evalkit.models import find_model
-from evalkit.models.base import LocalRank, Model, Source
+from evalkit.models.base import LocalRank, Model, Source, Wants
 from evalkit.redact import redact, redact_command
 from evalkit.runs.folder import Answered, RunFolder, read_run, report_gaps, score_lines, write_results
 from evalkit.runs.lock import RunLock
@@ -123,7 +123,7 @@ def _cores() -> int:
 def _plan(prepared: _Prepared) -> Plan:
     """Return the units without an answer; those that failed before are retried."""
     jobs = prepared.jobs
-    done = {job.task.name: answered_ids(prepared.options.out / job.task.name) for job in jobs}
+    done = {job.task.name: answered_ids(prepared.options.out / job.task.name / "shards") for job in jobs}
     probe = None if prepared.source.wants == "nothing" else prepared.decoders.layout_of
     made = plan(jobs, done, prepared.root, probe, prepared.source.cost)
     groups, total = len(made.units), sum(len(job.samples) for job in jobs)
@@ -200,43 +200,66 @@ def _version(package: str) -> str | None:
 
 
 def _answer_and_finish(prepared: _Prepared, made: Plan, started: float) -> Ended:
+    ranks, out = prepared.ranks, prepared.options.out
+    counts = answer_units(
+        made, prepared.jobs, ranks, prepared.model, prepared.source.wants, prepared.decoders, out,
+        lambda task: out / task / "shards", prepared.options.lease,
+    )  # fmt: skip
+    if counts is None:
+        return Ended(0, None)
+    code = _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
+    ranks.close()
+    return Ended(code, prepared.selection.card)
+
+
+def answer_units(
+    made: Plan,
+    jobs: Sequence[Job],
+    ranks: Ranks,
+    model: Model,
+    wants: Wants,
+    decoders: Decoders,
+    out: Path,
+    shards: Callable[[str], Path],
+    lease: float,
+) -> dict[str, int] | None:
+    """Answer the planned units together with the other ranks.
+
+    Args:
+        made: the plan.
+        jobs: the tasks.
+        ranks: the job's processes.
+        model: answers.
+        wants: what the model looks at.
+        decoders: decode the media.
+        out: the run folder, for heartbeats.
+        shards: the folder of a task's shards.
+        lease: seconds without heartbeat before other ranks take over.
+
+    Returns:
+        The counts of all ranks on the one rank that finishes the run; None on the others.
+    """
     from evalkit.inference.progress import Progress
     from evalkit.inference.queue import WorkQueue
     from evalkit.inference.worker import AHEAD, work
 
-    ranks, options, units = prepared.ranks, prepared.options, made.units
-    requests = {job.task.name: job.requests for job in prepared.jobs}
+    units = made.units
+    requests = {job.task.name: job.requests for job in jobs}
 
     def name(unit: int) -> str:
         first, index = units[unit][0]
         request = requests[first][index]
         return f"{request.views[0].media.path if request.views else first} ({first} {request.id})"
 
-    me = f"process {os.getpid()} on {platform.node()}"
-    queue = WorkQueue(ranks, made.costs, options.lease, name, me, say)
-    totals = {job.task.name: len(job.samples) for job in prepared.jobs}
-    progress = Progress(totals, Counter(task for unit in units for task, _ in unit), ranks, options.out)
+    queue = WorkQueue(ranks, made.costs, lease, name, f"process {os.getpid()} on {platform.node()}", say)
+    totals = {job.task.name: len(job.samples) for job in jobs}
+    progress = Progress(totals, Counter(task for unit in units for task, _ in unit), ranks, out)
     ahead = min(MOST_AHEAD, max(AHEAD, _cores() // ranks.local_world))
-    work(
-        units,
-        requests,
-        prepared.model,
-        prepared.source.wants,
-        prepared.decoders,
-        options.out,
-        ranks.rank,
-        queue,
-        progress,
-        ahead,
-    )
+    work(units, requests, model, wants, decoders, shards, ranks.rank, queue, progress, ahead)
     leader = queue.leads()
     counts = progress.share()
     progress.close()
-    if not leader:
-        return Ended(0, None)
-    code = _finish(prepared, {"seconds": round(time.time() - started, 3), **counts})
-    ranks.close()
-    return Ended(code, prepared.selection.card)
+    return counts if leader else None
 
 
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:

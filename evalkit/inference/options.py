@@ -1,4 +1,4 @@
-"""The options of ``evalkit run``."""
+"""The options of ``evalkit run`` and ``evalkit judge``."""
 
 from __future__ import annotations
 
@@ -41,3 +41,17 @@ class RunOptions:
         """The options of the model by name, shorthands included."""
         short = {"engine": self.engine, "dtype": self.dtype, "device": self.device}
         return dict(self.model_option) | {name: value for name, value in short.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeOptions:
+    """The options of ``evalkit judge``."""
+
+    judge: str = option("the model that judges, SCHEME:REST, e.g. replay:J.jsonl", metavar="M")
+    judge_name: str | None = option("the judge's name (default: what the model says)", None, metavar="NAME")
+    tasks: tuple[str, ...] = option("judge only these tasks", (), metavar="A,B", parse="names")
+    data_root: str | None = option("where the data is now (default: the run's)", None, metavar="D")
+    plugin: tuple[str, ...] = option("plugin file with MODELS (repeatable)", (), metavar="FILE")
+    model_option: tuple[tuple[str, str], ...] = option(
+        "an option of the model (repeatable)", (), metavar="KEY=VALUE", parse="pair", flags=("-M", "--model-option")
+    )

@@ -38,7 +38,7 @@ def work(
     model: Model,
     wants: Wants,
     decoders: Decoders,
-    out: Path,
+    shards: Callable[[str], Path],
     rank: int,
     queue: WorkQueue,
     progress: Progress,
@@ -52,7 +52,7 @@ def work(
         model: the model; it may work on several units at a time.
         wants: what it looks at.
         decoders: decode the media.
-        out: the run folder; answers go to ``<task>/shards/rank<rank>.jsonl``.
+        shards: the folder of a task's shards; answers go to its ``rank<rank>.jsonl``.
         rank: this rank.
         queue: hands out the units.
         progress: told of every media group and answer.
@@ -62,12 +62,12 @@ def work(
         UsageError: an answer cannot be written.
     """
     with ExitStack() as stack, ThreadPoolExecutor(ahead) as pool:
-        hand = _Hand(out, rank, queue, progress, stack)
+        hand = _Hand(shards, rank, queue, progress, stack)
 
         def load(number: int) -> _Loaded:
             group = [requests[task][index] for task, index in units[number]]
             if queue.taken_over(number):
-                known = {task: answered_ids(out / task) for task, _ in units[number]}
+                known = {task: answered_ids(shards(task)) for task, _ in units[number]}
                 group = [request for request in group if request.id not in known[request.task]]
             return _Loaded(number, group, pool.submit(load_media, group, decoders, wants))
 
@@ -82,8 +82,10 @@ def work(
 class _Hand:
     """The units in this rank's hands: their answers go into its shards, and a unit with all of its own is done."""
 
-    def __init__(self, out: Path, rank: int, queue: WorkQueue, progress: Progress, stack: ExitStack) -> None:
-        self._out, self._rank, self._queue, self._progress, self._stack = out, rank, queue, progress, stack
+    def __init__(
+        self, shards: Callable[[str], Path], rank: int, queue: WorkQueue, progress: Progress, stack: ExitStack
+    ) -> None:
+        self._folder, self._rank, self._queue, self._progress, self._stack = shards, rank, queue, progress, stack
         self._shards: dict[str, ShardWriter] = {}
         self._unit: dict[Key, int] = {}
         self._left: dict[int, int] = {}
@@ -120,7 +122,7 @@ class _Hand:
         number = self._unit.pop((request.task, request.id))
         if self._queue.owns(number):
             if request.task not in self._shards:
-                path = self._out / request.task / "shards" / f"rank{self._rank}.jsonl"
+                path = self._folder(request.task) / f"rank{self._rank}.jsonl"
                 self._shards[request.task] = self._stack.enter_context(ShardWriter(path))
             self._shards[request.task].append(response)
             self._progress.add(request.task, response)

@@ -106,11 +106,13 @@ class Source:
         options: dataclass of the options that ``-M key=value`` sets; values are checked against its annotations.
         wants: what the model looks at, see ``MediaGroup.media``.
         tile_size: side of its tiles in pixels; None takes the card's.
+        name: what its answers are attributed to; None if the source cannot tell.
     """
 
     options: ClassVar[type] = NoOptions
     wants: Wants = "nothing"
     tile_size: int | None = None
+    name: str | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return hashes of what its answers depend on, by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,19 @@ class ReplaySource(Source):
         if not self.files:
             raise UsageError(f"replay: run folder {self.path} holds no <task>/predictions.jsonl")
 
+    @cached_property
+    def model(self) -> ReplayModel:
+        """The recorded responses."""
+        return ReplayModel(self.path, self.files)
+
+    @cached_property
+    def name(self) -> str | None:  # type: ignore[override]
+        """The model that all lines of a judge's record name."""
+        lines = [line for task in self.model.by_task.values() for line in task.values()]
+        names = {line.extra.get("model") for line in lines}
+        name = names.pop() if len(names) == 1 else None
+        return name if isinstance(name, str) else None
+
     def fingerprint(self) -> dict[str, Any]:
         """Return the hash of all recorded responses."""
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in self.files)).hexdigest()
@@ -38,7 +52,7 @@ class ReplaySource(Source):
 
     def open(self, local: LocalRank) -> ReplayModel:
         """Return the recorded responses."""
-        return ReplayModel(self.path, self.files)
+        return self.model
 
 
 class ReplayModel(Model):
