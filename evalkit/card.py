@@ -24,6 +24,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _one_of(*keys: str) -> ConfigDict:
+    """Return what tells editors that exactly one of these keys is needed (``card_checks`` tells everyone)."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
 class PublishedModel(_Strict):
     """A column of published numbers.
 
@@ -46,6 +51,8 @@ class Part(_Strict):
         divisor: what the score is divided by.
         round: digits to which it is rounded before it enters the mean, as if printed.
     """
+
+    model_config = _one_of("task", "row", "mean_of")
 
     task: str | None = None
     row: str | None = None
@@ -72,6 +79,8 @@ class Row(_Strict):
         note: what a reader must know beside the number.
         flags: ids of the card's discrepancies that touch this row.
     """
+
+    model_config = _one_of("tasks", "mean_of")
 
     id: str
     label: str

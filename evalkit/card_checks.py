@@ -57,16 +57,18 @@ def _model_problems(card: Content) -> Iterator[Problem]:
                 yield ("tables", t, "models", m, "parameters"), f"{name!r} has {listed[name]} in an earlier table"
             listed[name] = listed.get(name) or parameters
         if not table.get("models"):
-            listed |= {name: listed.get(name) for _, row in _items(table, "rows") for name in row.get("published") or {}}
+            names = [name for _, row in _items(table, "rows") for name in row.get("published") or {}]
+            listed |= {name: listed.get(name) for name in names}
     if card.get("model") is not None and card["model"] not in listed and card.get("tables") is not None:
-        yield ("model",), f"{card['model']!r} is not listed in any table"
+        hint = suggestion(card["model"], list(listed)).rstrip()
+        yield ("model",), f"{card['model']!r} is not listed in any table{hint and '; '}{hint}"
 
 
 def _duplicate_ids(card: Content) -> Iterator[Problem]:
     named: list[tuple[str, Key, Content]] = [("table", ("tables", t), table) for t, table in _items(card, "tables")]
     named += [("row", key, row) for key, _, row in _rows(card)]
     named += [("flag", ("flags", f), flag) for f, flag in _items(card, "flags")]
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str | None]] = set()
     for kind, key, item in named:
         name = item.get("id")
         if name is not None and (kind, name) in seen:
@@ -84,7 +86,8 @@ def _number_problems(table: Content, row: Content) -> Iterator[Problem]:
     for name, value in numbers.items():
         if models and name not in models:
             misspelt.add(nearest(name, models))
-            yield ("published", name), f"not a model of this table; {suggestion(name, models)}its models: {', '.join(models)}"
+            hint = suggestion(name, models)
+            yield ("published", name), f"not a model of this table; {hint}its models: {', '.join(models)}"
         elif value is not None and maximum is not None and not 0 <= value <= maximum:
             yield ("published", name), f"{value} is not between 0 and the row's maximum, {maximum}"
     for name in models:
@@ -158,7 +161,7 @@ def _recipe_problems(card: Content) -> Iterator[Problem]:
         for _, task in (*_items(item, "tasks"), *_items(item, "also")):
             earlier, other = known.setdefault(task, (owner, recipe))
             if other != recipe:
-                yield (*key, "recipe"), f"task {task!r} has another recipe in an earlier row ({earlier})"
+                yield (*key, "recipe"), f"task {task!r} has another recipe ({earlier})"
 
 
 def recipe_problems(recipe: Content) -> Iterator[Problem]:

@@ -29,13 +29,14 @@ class Document:
     Attributes:
         content: the content as JSON types; after ``validate`` wrong values are None, and misspelt keys are corrected,
             so that further checks see as much as possible.
-        problems: message of each problem by (line, column, text): a mistake behind an anchor is one problem.
+        problems: the lines of the listing by (line, column, last key, message): a mistake behind an anchor is one
+            problem, however often the anchor is used.
     """
 
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self.path = path
         self.content: Any = None
-        self.problems: dict[tuple[int, int, str], str] = {}
+        self.problems: dict[tuple[int, int, str, str], str] = {}
         self._node = node
 
     def report(self, key: Key, message: str, mark: yaml.Mark | None = None) -> None:
@@ -49,7 +50,7 @@ class Document:
         mark = mark or self._mark(key)
         dotted = ".".join(map(str, key)) or "card"
         text = f"{self.path}:{mark.line + 1}: {dotted}: {message}"
-        self.problems.setdefault((mark.line, mark.column, message), text)
+        self.problems.setdefault((mark.line, mark.column, dotted.rsplit(".", 1)[-1], message), text)
 
     def listing(self) -> str:
         """Return all problems, one per line, in the order of the file."""
@@ -106,7 +107,7 @@ class Document:
             self.content = None
             return
         parent = self._at(key[:-1])
-        if isinstance(parent, list) or (isinstance(parent, dict) and key[-1] in parent):
+        if not isinstance(parent, dict) or key[-1] in parent:
             parent[key[-1]] = None
 
     def _at(self, key: Key) -> Any:
@@ -163,15 +164,16 @@ def read_document(text: str, path: Path) -> Document:
     Raises:
         UsageError: it is not YAML, or holds a value that cannot be read; one line.
     """
-    # Not the C loader: a file nested too deeply would overflow its stack, which ends the process without a word.
-    loader = yaml.SafeLoader(text)
     try:
+        # Not the C loader: a file nested too deeply would overflow its stack, which ends the process without a word.
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == "tag:yaml.org,2002:null":
             raise UsageError(f"{path}:1: card: the file is empty")
         document = Document(path, node)
         document.check_keys(node)
         document.content = json.loads(json.dumps(loader.construct_document(node), default=str))
+        return document
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -180,9 +182,6 @@ def read_document(text: str, path: Path) -> Document:
         raise UsageError(f"{path}:1: card: nested too deeply") from error
     except ValueError as error:  # a date with a 13th month, a number of 5000 digits, an alias to its own parent
         raise UsageError(f"{path}:1: card: a value that cannot be read: {error}") from error
-    finally:
-        loader.dispose()
-    return document
 
 
 def allowed_keys(schema: Schema, key: Key) -> list[str]:
@@ -194,8 +193,7 @@ def allowed_keys(schema: Schema, key: Key) -> list[str]:
     """
     part = schema
     for step in key:
-        inner = part["items"] if isinstance(step, int) else part["properties"].get(step, part.get("additionalProperties"))
-        part = _resolved(schema, inner)
+        part = _resolved(schema, part["items"] if isinstance(step, int) else part["properties"][step])
     return list(part["properties"])
 
 

@@ -14,7 +14,9 @@ Array = npt.NDArray[np.float64]
 
 def as_printed(value: Any, decimals: int) -> Any:
     """Round as printing does: the exact value of the float counts, so 46.45 (stored as 46.4500...03) gives 46.5."""
-    return np.array([round(one, decimals) for one in value.tolist()]) if np.ndim(value) else round(float(value), decimals)
+    if np.ndim(value):
+        return np.array([round(one, decimals) for one in value.tolist()])
+    return round(float(value), decimals)
 
 
 def as_numpy(value: Any, decimals: int) -> Any:
@@ -70,7 +72,7 @@ class Formula:
         if self.task is not None:
             result = scores[self.task]
         else:
-            result = np.mean([part.value(scores, rounded) for part in self.parts], axis=0)
+            result = np.mean(np.array([part.value(scores, rounded) for part in self.parts]), axis=0)
         if self.divisor != 1:
             result = result / self.divisor
         if rounded and self.decimals is not None:
