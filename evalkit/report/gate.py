@@ -79,8 +79,13 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
     lies more than ``max_drop`` points under it.
 
     Raises:
-        UsageError: no published row was run.
+        UsageError: the card publishes nothing to check against, or no published row was run.
     """
+    if card.model is None:
+        raise UsageError(
+            f"card {card.name!r} names no model of its own (key 'model'), so nothing is published to check against; "
+            "give a run folder as --baseline"
+        )
     checks = []
     for row in card.rows():
         published = published_value(row, card)
@@ -101,7 +106,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
             detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
             checks.append(Check(row.id, "regression" if below else "passed", detail))
     if not checks:
-        raise UsageError("the run has scores of no row for which the card publishes a number")
+        raise UsageError("no row of this run has a published number")
     return Gate(checks)
 
 

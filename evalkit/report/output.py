@@ -66,4 +66,5 @@ def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterato
     for row in card.rows():
         result = run.row(row.tasks)
         if len(row.tasks) > 1 and result is not None and result.score is not None:
-            yield Measurement(row.id, row.label, row.metric, result)
+            metrics = dict.fromkeys(known[name].metric for name in row.tasks if name in known)
+            yield Measurement(row.id, row.label, row.metric or ", ".join(metrics), result)

@@ -164,7 +164,8 @@ def score_plot(data: TableData) -> Plot | None:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
         return figure
 
-    about = f"Score of each run with its 95% interval; the diamond is the published number of {data.card.model}."
+    about = "Score of each run with its 95% interval"
+    about += f"; the diamond is the published number of {data.card.model}." if data.card.model else "."
     return Plot(f"scores-{data.table.id}", f"{data.table.title}: scores and intervals", about, draw)
 
 
@@ -190,30 +191,33 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     if not rows:
         return None
     labels = [label for label, _, _ in tables[0].runs]
+    offset = int(card.model is not None)  # the published bars stand before the runs'
 
     def draw() -> Figure:
-        figure = _figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (1 + len(labels)))), 4.2)
+        figure = _figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (offset + len(labels)))), 4.2)
         axes = figure.subplots()
-        step = 0.8 / (1 + len(labels))
+        step = 0.8 / (offset + len(labels))
         published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
         places = np.arange(len(rows))
         ink = axes.xaxis.label.get_color()
-        axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
+        if card.model is not None:
+            axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
         for number, label in enumerate(labels):
             found = [data.runs[number][2][at].result for data, at in rows]
             heights = [
                 _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
                 for result, (data, at) in zip(found, rows, strict=True)
             ]
-            axes.bar(places + (number + 1) * step, heights, step, label=label, **_bar_style(number))
+            axes.bar(places + (number + offset) * step, heights, step, label=label, **_bar_style(number))
         names = [data.table.rows[at].label for data, at in rows]
-        axes.set_xticks(places + step * len(labels) / 2, names, rotation=40, ha="right")
+        axes.set_xticks(places + step * (len(labels) + offset - 1) / 2, names, rotation=40, ha="right")
         axes.set_ylim(0, 100)
         axes.set_ylabel("percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
-    about = "All rows of the card that a run has scores of, beside the published numbers."
+    about = "All rows of the card that a run has scores of"
+    about += ", beside the published numbers." if card.model else "."
     return Plot("card", f"{card.title}: all rows that were run", about, draw)
 
 

@@ -60,7 +60,7 @@ class Cell:
 
     Attributes:
         result: the run's result; None: not run.
-        difference: score minus the published value of the card's own model.
+        difference: score minus the published value of the card's own model; None if either is absent.
         verdict: see ``verdict``.
         best: whether no other run's score in this row is higher; False where all are equal or n differs.
         significant: whether the score differs significantly from the row's best.
@@ -93,8 +93,8 @@ PairTest = Callable[[RunResult, RunResult, Sequence[str]], float | None]
 
 
 def published_value(row: Row, card: Card) -> float | None:
-    """Return the number that the card prints for its own model."""
-    return row.published.get(card.model)
+    """Return the number that the card prints for its own model; None if it prints none or has no own model."""
+    return None if card.model is None else row.published.get(card.model)
 
 
 def verdict(row: Row, published: float | None, result: RowResult | None) -> str:

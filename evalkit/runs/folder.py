@@ -284,7 +284,7 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
 def _notes(model: Mapping[str, Any], card: Card | None) -> list[str]:
     notes = [str(model["note"])] if model.get("note") else []
     own = model.get("parameters")
-    if card and own and own != card.parameters:
+    if card and own and card.parameters and own != card.parameters:
         notes.append(
             f"the checkpoint has {own:,} parameters, {card.model} has {card.parameters:,}: "
             "another model, whose scores the published ones do not predict"

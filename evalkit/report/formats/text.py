@@ -197,7 +197,7 @@ def _json(tables: Sequence[TableData]) -> str:
                     "id": row.id,
                     "label": row.label,
                     "metric": row.metric,
-                    "tasks": row.tasks,
+                    "tasks": data.card.formula(row).tasks,
                     "published": row.published,
                     "note": row.note,
                     "flags": row.flags,
