@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,8 +39,8 @@ def _points(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of points from 0 to 100")
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number of points, at least 0")
     return value
 
 
@@ -460,7 +461,7 @@ def _add_score_commands(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--baseline", required=True, metavar="BASE", help="a run folder, or 'published'")
     parser.add_argument(
-        "--max-drop", type=_points, default=0.0, metavar="X", help="points a score may fall (default: 0)"
+        "--max-drop", type=_points, default=0.0, metavar="X", help="points of its scale a score may fall (default: 0)"
     )
     _alpha(parser)
     _card(parser, "internvl2")
