@@ -14,8 +14,9 @@ from huggingface_hub import ModelCardData, parse_eval_result_entries
 
 from evalkit.card import Card, load_card
 from evalkit.errors import IncompleteError
+from evalkit.metrics.metric import mean
 from evalkit.records import Outcome, SampleScore
-from evalkit.report.compare import difference_p_value
+from evalkit.report.compare import row_p_value
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.formats.text import render, width
 from evalkit.report.table import RowResult, RunResult, TableData, build
@@ -92,13 +93,16 @@ def test_two_runs_are_paired_by_media_group() -> None:
             for i, value in enumerate(values)
         ]
 
+    def difference_p_value(run: list[SampleScore], base: list[SampleScore]) -> float | None:
+        return row_p_value({"t": mean("accuracy")}, {"t": run}, {"t": base})
+
     worse, better = [0.0] * 12 + [1.0] * 28, [1.0] * 40
-    by_question = difference_p_value([lines(worse, 40)], [lines(better, 40)])
+    by_question = difference_p_value(lines(worse, 40), lines(better, 40))
     assert by_question == pytest.approx(2 / 2**12)  # the exact two-sided sign test of 12 flips
-    clustered = difference_p_value([lines(worse, 4)], [lines(better, 4)])
+    clustered = difference_p_value(lines(worse, 4), lines(better, 4))
     assert clustered is not None and clustered > 0.05, "twelve flips on four images are four observations"
-    assert difference_p_value([lines(worse, 40)], [lines(worse, 40)]) == 1.0
-    assert difference_p_value([lines(worse, 40)], [lines(worse[:-1], 40)]) is None
+    assert difference_p_value(lines(worse, 40), lines(worse, 40)) == 1.0
+    assert difference_p_value(lines(worse, 40), lines(worse[:-1], 40)) is None
 
 
 class _Balance(HTMLParser):

@@ -20,7 +20,7 @@ def add(commands: Subparsers) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--baseline", required=True, metavar="BASE", help="a run folder, or 'published'")
     parser.add_argument(
-        "--max-drop", type=points, default=0.0, metavar="X", help="points a score may fall (default: 0)"
+        "--max-drop", type=points, default=0.0, metavar="X", help="points of its scale a score may fall (default: 0)"
     )
     add_alpha(parser)
     add_card(parser, "internvl2")

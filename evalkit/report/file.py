@@ -29,6 +29,9 @@ from evalkit.runs.store import read_predictions
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320
 
+# What a run folder that says nothing of its metrics was scored by: a mean in percent.
+SCALE: dict[str, Any] = {"maximum": 100.0, "decimals": 2, "metrics": {}}
+
 Other = Mapping[str, tuple[Response, SampleScore]]
 
 
@@ -182,10 +185,12 @@ def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
 
 def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
     kept = ("metric", "score", "ci95", "n", "expected_n", "fixed_score", "outcomes", "subsets")
+    scale = {key: task.summary.get(key, default) for key, default in SCALE.items()}
     samples = [_sample(item, album, other.get(item.sample.id)) for item in task.items]
     bare = sum(any(not medium["pictures"] for medium in sample["media"]) for sample in samples)
     note = f"{bare} of {len(samples)} samples are shown without their picture: {album.left_out()}." if bare else ""
-    return {"name": task.task.name, "note": note, "samples": samples} | {key: task.summary[key] for key in kept}
+    summary = scale | {key: task.summary[key] for key in kept}
+    return {"name": task.task.name, "note": note, "samples": samples} | summary
 
 
 def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
@@ -227,24 +232,29 @@ def _warnings(view: RunView, album: Album) -> Iterator[str]:
 
 
 def _scores(folder: RunFolder) -> tuple[list[str], list[list[str]]]:
-    """Return head and a line per task."""
+    """Return head and a line per metric of each task; what is not of one metric stands in the first line."""
     rows = []
     for name in folder.tasks:
-        summary = folder.summary(name)
-        fixed, ci95 = summary["fixed_score"], summary["ci95"]
+        summary = SCALE | folder.summary(name)
+        fixed, digits = summary["fixed_score"], summary["decimals"]
         outcomes = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
-        rows.append(
-            [
-                name,
-                summary["metric"],
-                "no local labels" if summary["score"] is None else f"{summary['score']:.2f}",
-                "-" if ci95 is None else f"[{ci95[0]:.2f}, {ci95[1]:.2f}]",
-                "-" if fixed is None else f"{fixed:.2f}",
-                f"{summary['n']} of {summary['expected_n']}",
-                outcomes,
-            ]
-        )
+        of_all = [
+            "-" if fixed is None else f"{fixed:.{digits}f}",
+            f"{summary['n']} of {summary['expected_n']}",
+            outcomes,
+        ]
+        rows.append([name, summary["metric"], *_measured(summary, digits), *of_all])
+        rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary["metrics"].items()]
     return ["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows
+
+
+def _measured(found: Mapping[str, Any], digits: int) -> list[str]:
+    """Return a score and its interval as texts."""
+    score, ci95 = found["score"], found["ci95"]
+    return [
+        "no local labels" if score is None else f"{score:.{digits}f}",
+        found.get("ci95_reason", "-") if ci95 is None else f"[{ci95[0]:.{digits}f}, {ci95[1]:.{digits}f}]",
+    ]
 
 
 def _sections(

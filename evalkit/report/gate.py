@@ -54,14 +54,16 @@ def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_d
         comparison: the paired comparison.
         lost: tasks of the baseline that the run has no scores of.
         alpha: largest accepted chance of a false alarm over all tasks.
-        max_drop: points that a score may fall, significant or not.
+        max_drop: points of a metric's own scale that its score may fall, significant or not.
     """
     fallen = {item.task for item in regressions(comparison, alpha, max_drop)}
     checks = []
     for item in comparison.tasks:
-        least = "" if item.detectable is None else f"; smallest detectable drop {item.detectable:.2f}"
+        digits = item.decimals
+        least = "" if item.detectable is None else f"; smallest detectable drop {item.detectable:.{digits}f}"
         detail = (
-            f"{item.run:.2f} after {item.base:.2f} ({item.difference:+.2f} points on {item.n} samples, "
+            f"{item.run:.{digits}f} after {item.base:.{digits}f} "
+            f"({item.difference:+.{digits}f} points on {item.n} samples, "
             f"Holm-adjusted p {item.p_adjusted:.4f}{least})"
         )
         status = "regression" if item.task in fallen else "incomplete" if item.only_base else "passed"

@@ -14,7 +14,8 @@ import numpy as np
 
 from evalkit.card import Card, Row
 from evalkit.metrics.boxes import THRESHOLD
-from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
+from evalkit.metrics.statistics import interval
+from evalkit.metrics.sums import question_sums
 from evalkit.report.table import TableData, published_value
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Series(NamedTuple):
 
     Attributes:
         label: the run.
-        points: (x, media group, value in 0..1) of each sample; x is a number of tiles, tokens or an IoU.
+        points: (x, media group, value) of each sample; x is a number of tiles, tokens or an IoU.
     """
 
     label: str
@@ -44,7 +45,7 @@ class Series(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One task of two runs: scores and their intervals, percent."""
+    """One task of two runs: scores and their intervals, percent of the metric's maximum."""
 
     task: str
     x: float
@@ -221,12 +222,26 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     return Plot("card", f"{card.title}: all rows that were run", about, draw)
 
 
-def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]]) -> Plot:
-    """Return the score of each sub-task or category.
+class Part(NamedTuple):
+    """A sub-task or category of one run: its score, what it would be if all answers were right, and n."""
+
+    score: float
+    maximum: float
+    n: int
+    decimals: int = 1
+
+    @property
+    def percent(self) -> float:
+        """The score in percent of the maximum."""
+        return 100 * self.score / self.maximum if self.maximum else 0.0
+
+
+def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
+    """Return the score of each sub-task or category, bars as long as its percentage of the maximum.
 
     Args:
         task: its name.
-        parts: for each run and subset the score in percent and n.
+        parts: of each run, by subset.
     """
     names = list(dict.fromkeys(name for found in parts.values() for name in found))
 
@@ -236,15 +251,15 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]])
         step = 0.8 / len(parts)
         for number, (label, found) in enumerate(parts.items()):
             places = [-(line + number * step) for line in range(len(names))]
-            widths = [found.get(name, (0.0, 0))[0] for name in names]
-            axes.barh(places, widths, step, label=label, **_bar_style(number))
-            for name, place, size in zip(names, places, widths, strict=True):
-                n = found.get(name, (0.0, 0))[1]
-                axes.annotate(f"{size:.1f}  (n {n})", (size, place), (3, 0), textcoords="offset points", va="center")
+            shown = [found.get(name, Part(0.0, 100.0, 0)) for name in names]
+            axes.barh(places, [part.percent for part in shown], step, label=label, **_bar_style(number))
+            for place, part in zip(places, shown, strict=True):
+                text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, place)
+                axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
         axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
         axes.set_xlim(0, 118)  # room for the numbers beside full bars
         axes.set_xticks(range(0, 101, 20))
-        axes.set_xlabel("score, percent")
+        axes.set_xlabel("score, percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
@@ -279,7 +294,7 @@ def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
 
 
 def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Series]]) -> Plot:
-    """Return the mean score of samples with about the same x (number of tiles, length of the answer), per task.
+    """Return the mean value of samples with about the same x (number of tiles, length of the answer), per task.
 
     Args:
         name: of its files.
@@ -299,22 +314,22 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
                 ls=LINES[place % len(LINES)], **_style(place),
             )  # fmt: skip
-        axes.set_ylim(-4, 104)
+        axes.set_ylim(-4, max(104, axes.get_ylim()[1]))  # beyond only if a task's values are unbounded
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    about = f"Mean score with its 95% interval of samples with about the same {unit}, in groups of equal size."
-    return _panel_plot(name, title, about, tasks, panel, (unit, "score, %"))
+    about = f"Mean value of samples with about the same {unit}, with its 95% interval, in groups of equal size."
+    return _panel_plot(name, title, about, tasks, panel, (unit, "mean value, %"))
 
 
 def binned(
     points: Sequence[tuple[float, str, float]], most: int = 6
 ) -> Iterator[tuple[float, float, tuple[float, float] | None]]:
-    """Yield mean x, mean score in percent and its interval of samples grouped by x.
+    """Yield mean x, mean value in percent and its interval of samples grouped by x.
 
     Few distinct x are groups by themselves; many are cut at quantiles, equal x never apart.
 
     Args:
-        points: (x, media group, value in 0..1).
+        points: (x, media group, value).
         most: largest number of groups.
     """
     xs = np.array([x for x, _, _ in points])
@@ -326,15 +341,9 @@ def binned(
         edges = quantiles[quantiles > distinct[0]] if (quantiles > distinct[0]).any() else distinct[1:2]
     group = np.searchsorted(edges, xs, side="right")
     for number in np.unique(group):
-        chosen: list[Observation] = [
-            (cluster, value) for (_, cluster, value), own in zip(points, group, strict=True) if own == number
-        ]
-        mean = 100 * sum(value for _, value in chosen) / len(chosen)
-        ci95 = None
-        if len({cluster for cluster, _ in chosen}) > 1:
-            low, high = interval(cluster_bootstrap([chosen], resamples=2000)[:, 0])
-            ci95 = 100 * low, 100 * high
-        yield float(xs[group == number].mean()), mean, ci95
+        chosen = [(cluster, value) for (_, cluster, value), own in zip(points, group, strict=True) if own == number]
+        sums, exact = question_sums(chosen), max(value for _, value in chosen) <= 1
+        yield float(xs[group == number].mean()), sums.score, interval({"": sums}, exact=exact, resamples=2000).ci95
 
 
 def _panel_plot(
@@ -379,8 +388,8 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = 
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"{x_label}, %")
-        axes.set_ylabel(f"{y_label}, %")
+        axes.set_xlabel(f"{x_label}, % of the maximum")
+        axes.set_ylabel(f"{y_label}, % of the maximum")
         figure.legend(loc="outside right upper", fontsize="small")
         return figure
 

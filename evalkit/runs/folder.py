@@ -15,16 +15,17 @@ from evalkit.card import Card
 from evalkit.console import listed, say
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.inference.audit import audit_note
-from evalkit.metrics.statistics import cluster_bootstrap, interval
+from evalkit.metrics.metric import Metric, mean
+from evalkit.plugins import load_tasks
 from evalkit.records import Outcome, Response, Sample, SampleScore
-from evalkit.report.compare import Comparison, compare, difference_p_value, scored
+from evalkit.report.compare import Comparison, compare, row_p_value, scored
 from evalkit.report.table import RowResult, RunResult
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores, write_json, write_scores
-from evalkit.scoring import PERCENT, observations, score_task
+from evalkit.scoring import row_interval, score_task
 from evalkit.task import Task
 
-_Percent = Annotated[float, Field(ge=0, le=100 + 1e-9)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Summary(BaseModel):
@@ -32,13 +33,18 @@ class _Summary(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    score: _Percent | None
-    fixed_score: _Percent | None
-    ci95: tuple[_Percent, _Percent] | None
+    metric: str
+    maximum: _Finite = 100.0
+    decimals: int = 2
+    plain_mean: bool = True
+    score: _Finite | None
+    fixed_score: _Finite | None
+    ci95: tuple[_Finite, _Finite] | None
     n: Annotated[int, Field(ge=0)]
     expected_n: int
     outcomes: dict[Outcome, int]
-    server_score: _Percent | None = None
+    server_score: _Finite | None = None
+    unbounded: bool = False
 
 
 _SUMMARIES = TypeAdapter(dict[str, _Summary])
@@ -76,12 +82,14 @@ def score_lines(scores: dict[str, Any]) -> str:
     """Return a line per task for people."""
     lines = []
     for name, summary in scores.items():
-        score = "no local labels" if summary["score"] is None else f"{summary['score']:.3f}"
-        ci = "" if summary["ci95"] is None else "  95% [{:.2f}, {:.2f}]".format(*summary["ci95"])
-        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.3f}"
+        digits = summary["decimals"]
+        score = "no local labels" if summary["score"] is None else f"{summary['score']:.{digits + 1}f}"
+        ci = "" if summary["ci95"] is None else "  95% [{0:.{2}f}, {1:.{2}f}]".format(*summary["ci95"], digits)
+        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.{digits + 1}f}"
+        more = "".join(f"  {one} {found['score']:.{digits + 1}f}" for one, found in summary.get("metrics", {}).items())
         other = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
         whole = f"n {summary['n']} of {summary['expected_n']}"
-        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}  {whole}  ({other})\n")
+        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}{more}  {whole}  ({other})\n")
     return "".join(lines)
 
 
@@ -140,7 +148,7 @@ class RunFolder:
         self._out = out
         self._scores: dict[str, Any] = _read_json(out / "scores.json")
         try:
-            _SUMMARIES.validate_json(json.dumps(self._scores))
+            self._summaries = _SUMMARIES.validate_json(json.dumps(self._scores))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "it"
@@ -150,6 +158,7 @@ class RunFolder:
         record = read_run(out) if (out / "run.json").exists() else {}
         model = record.get("model", {})
         self._card = card
+        self._plugins: list[str] = record.get("plugins", [])
         asked = record.get("settings", {}).get("tasks", {})
         self._recipes = {name: one.get("recipe") for name, one in asked.items() if isinstance(one, dict)}
         self._lines: dict[str, list[SampleScore]] = {}
@@ -202,9 +211,27 @@ class RunFolder:
         if len(tasks) == 1:
             stored = summaries[0]["ci95"]
             return None if stored is None else (stored[0], stored[1])
-        means = cluster_bootstrap([observations(self.lines(name)) for name in tasks])
-        low, high = interval(means.mean(axis=1))
-        return PERCENT * low, PERCENT * high
+        return row_interval({name: (self.metric(name), self.lines(name)) for name in tasks}).ci95
+
+    def metric(self, task: str) -> Metric:
+        """Return the metric of a task's score: a plain mean as scores.json says, any other one from the task.
+
+        Raises:
+            UsageError: the task cannot be loaded any more, or has another metric now.
+        """
+        found = self._summaries[task]
+        if found.plain_mean:
+            return mean(found.metric, maximum=found.maximum, decimals=found.decimals)
+        where = f"{self._out}: task {task!r} is scored by {found.metric!r}"
+        try:
+            known = load_tasks(self._plugins)
+        except UsageError as error:
+            raise UsageError(f"{where}, which only its --plugin file can compute: {error}") from error
+        if task not in known:
+            raise UsageError(f"{where}, which only its task can compute; no --plugin file of the run defines that task")
+        if known[task].metric != found.metric:
+            raise UsageError(f"{where}, now by {known[task].metric!r}; run evalkit score {self._out}")
+        return known[task].metrics[0]
 
     @property
     def tasks(self) -> list[str]:
@@ -227,7 +254,7 @@ class RunFolder:
 
     def _read_lines(self, task: str) -> list[SampleScore]:
         try:
-            return read_scores(self._out / task / "scores.jsonl")
+            return read_scores(self._out / task / "scores.jsonl", self._summaries[task].unbounded)
         except UsageError as error:
             raise UsageError(f"{error}; run evalkit score {self._out}") from error
 
@@ -250,7 +277,8 @@ def paired_test(run: RunResult, base: RunResult, tasks: Sequence[str]) -> float 
         return None
     if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
         return None  # a server gives no score of a single sample
-    return difference_p_value([run.lines(name) for name in tasks], [base.lines(name) for name in tasks])
+    lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
+    return row_p_value({name: run.metric(name) for name in tasks}, lines[0], lines[1])
 
 
 class ComparedFolders(NamedTuple):
@@ -278,7 +306,13 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     ]
     settings = [read_run(folder)["settings"] for folder in (run, base)]
     notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
-    return ComparedFolders(compare(lines[0], lines[1], (settings[0], settings[1]), alpha), lost, notes)
+    metrics = {name: ours.metric(name) for name in ours.tasks if name in theirs.tasks}
+    for name, metric in metrics.items():
+        if (other := theirs.summary(name)["metric"]) != metric.name:
+            raise UsageError(
+                f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; score one again"
+            )
+    return ComparedFolders(compare(lines[0], lines[1], metrics, (settings[0], settings[1]), alpha), lost, notes)
 
 
 def _notes(model: Mapping[str, Any], card: Card | None) -> list[str]:
