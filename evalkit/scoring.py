@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.errors import UsageError
+from evalkit.judging import Judged, settle
 from evalkit.metrics.metric import Metric, in_range
 from evalkit.metrics.statistics import Combine, Interval, interval, plain_mean
 from evalkit.metrics.sums import GroupSums, group_sums
@@ -25,20 +26,23 @@ class TaskScores(NamedTuple):
     lines: list[SampleScore]
 
 
-def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Response]) -> TaskScores:
+def score_task(
+    task: Task, samples: Sequence[Sample], responses: Mapping[str, Response], judged: Judged | None = None
+) -> TaskScores:
     """Score one task.
 
     Args:
         task: the task.
         samples: all its samples, in order.
         responses: responses by id; a sample without one is ``missing``.
+        judged: what a judge said of the answers; None if none was asked.
 
     Raises:
         UsageError: see ``check_labels`` and ``group_sums``; or a value that is not within 0 and 1.
     """
     scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
-    lines = [_score(task, sample, responses.get(sample.id, absent), scored) for sample in samples]
+    lines = [_score(task, sample, responses.get(sample.id, absent), scored, judged) for sample in samples]
     counts = Counter(line.outcome for line in lines)
     metric, *others = task.metrics
     summary: dict[str, Any] = {
@@ -57,6 +61,9 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
     }
     if task.unbounded:
         summary["unbounded"] = True
+    if task.judge:
+        answers = {key: item.response for key, item in responses.items() if not item.outcome.failed}
+        summary["judge"] = _judge_summary(task, samples, answers, judged)
     if scored:
         summary |= _measured(task, metric, lines)
         if task.defects:
@@ -99,11 +106,16 @@ def scorer_sha256(task: Task) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _score(task: Task, sample: Sample, response: Response, scored: bool) -> SampleScore:
-    verdict = Score(0.0, None)
-    outcome, reason = response.outcome, response.reason
+def _score(task: Task, sample: Sample, response: Response, scored: bool, judged: Judged | None) -> SampleScore:
+    verdict, outcome, reason = Score(0.0, None), response.outcome, response.reason
     if not outcome.failed:
-        verdict = task.score(sample, response.response) if scored else Score(0.0, response.response.strip() or None)
+        found, lacking = _read(task, sample, response.response, judged) if scored else (None, "")
+        if not scored:
+            verdict = Score(0.0, response.response.strip() or None)
+        elif found is None:
+            outcome, reason = Outcome.UNJUDGED, lacking
+        else:
+            verdict = found
         if verdict.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
     fixed = verdict.value if verdict.fixed is None else verdict.fixed
@@ -124,6 +136,35 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Samp
         disagrees=fixed != verdict.value if scored and task.defects else None,
         keys=sample.keys,
     )
+
+
+def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tuple[Score | None, str]:
+    """Return the score of an answer; or None, and why it is not judged."""
+    judge = task.judge
+    exchange = judged.exchanges.get(sample.id) if judged else None
+    if judge is None or judge.ask(sample, answer) is None or (exchange is None and judge.fallback):
+        return task.score(sample, answer), ""
+    if exchange is None:
+        return None, "not judged"
+    settled = settle(judge, sample, answer, exchange.replies)
+    if settled.temperature is not None:
+        return None, f"the judge's record ends after {len(exchange.replies)} replies, more were to follow"
+    return settled.score, "no reply of the judge can be used"
+
+
+def _judge_summary(task: Task, samples: Sequence[Sample], answers: Mapping[str, str], judged: Judged | None) -> Any:
+    """Return who judged, how many answers needed it and were judged, and replies that the retry rule never reached."""
+    judge = task.judge
+    assert judge is not None
+    asked = [item for item in samples if item.id in answers and judge.ask(item, answers[item.id]) is not None]
+    exchanges = judged.exchanges if judged else {}
+    unused = sum(
+        len(exchanges[item.id].replies) - settle(judge, item, answers[item.id], exchanges[item.id].replies).used
+        for item in asked
+        if item.id in exchanges
+    )
+    known = {"name": judged.name if judged else None, "card": judge.name, "asked": len(asked)}
+    return known | {"judged": sum(item.id in exchanges for item in asked), "unused_replies": unused}
 
 
 def _sums(task: str, metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:

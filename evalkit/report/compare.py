@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from evalkit.errors import UsageError
+from evalkit.formula import Formula
 from evalkit.metrics.metric import Metric
 from evalkit.metrics.statistics import (
     Combine,
@@ -19,6 +22,8 @@ from evalkit.metrics.statistics import (
 )
 from evalkit.metrics.sums import GroupSums, group_sums
 from evalkit.records import SampleScore
+from evalkit.runs.folder import RunFolder
+from evalkit.runs.record import read_run
 from evalkit.runs.settings import differences
 
 # A difference in an earlier group moves scores more; a key that is in none comes last.
@@ -203,6 +208,52 @@ def row_p_value(
         for name, metric in metrics.items()
     }
     return exchange_test(pairs, combine).two_sided
+
+
+def paired_test(run: RunFolder, base: RunFolder, formula: Formula) -> float | None:
+    """Return the two-sided p-value of two runs scoring differently in a row; None if they cannot be paired."""
+    tasks = formula.tasks
+    if not all(name in folder.tasks for name in tasks for folder in (run, base)):
+        return None
+    if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
+        return None  # a server gives no score of a single sample
+    lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
+    metrics = {name: run.metric(name) for name in tasks}
+    return row_p_value(metrics, lines[0], lines[1], partial(formula.value, rounded=False))
+
+
+class ComparedFolders(NamedTuple):
+    """Two run folders compared.
+
+    Attributes:
+        comparison: of the tasks that both have.
+        lost: tasks of the base that the run has no scores of.
+        notes: what must be said of either run (random weights, ...).
+    """
+
+    comparison: Comparison
+    lost: list[str]
+    notes: list[str]
+
+
+def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
+    """Compare two run folders."""
+    ours, theirs = RunFolder(run), RunFolder(base)
+    lines = [{name: folder.lines(name) for name in folder.tasks} for folder in (ours, theirs)]
+    lost = [
+        name
+        for name, base_lines in lines[1].items()
+        if name not in lines[0] or (scored(base_lines) and not scored(lines[0][name]))
+    ]
+    settings = [read_run(folder).settings for folder in (run, base)]
+    notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
+    metrics = {name: ours.metric(name) for name in ours.tasks if name in theirs.tasks}
+    for name, metric in metrics.items():
+        if (other := theirs.summary(name)["metric"]) != metric.name:
+            raise UsageError(
+                f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; score one again"
+            )
+    return ComparedFolders(compare(lines[0], lines[1], metrics, (settings[0], settings[1]), alpha), lost, notes)
 
 
 def lost(run: SampleScore, base: SampleScore) -> bool:

@@ -16,13 +16,14 @@ from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
 from evalkit.records import Response, SampleScore, View
-from evalkit.report.compare import comparison_rows
+from evalkit.report.compare import compare_folders, comparison_rows
 from evalkit.report.formats.text import html_table
 from evalkit.report.html import Section, list_html, page, plots_html, table_html
 from evalkit.report.plot_data import sample_plots, score_plots
 from evalkit.report.printed import document
 from evalkit.report.table import build
-from evalkit.runs.folder import RunFolder, compare_folders, open_runs, paired_test, report_gaps
+from evalkit.runs.folder import RunFolder, open_runs
+from evalkit.runs.results import report_gaps
 from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
 
@@ -261,7 +262,7 @@ def _sections(
     options: ReportOptions, card: Card, folders: Sequence[RunFolder], view: RunView, cuts: Cuts
 ) -> list[Section]:
     sections = [Section("Scores", table_html(*_scores(folders[0])))]
-    tables = document(build(card, folders, paired_test))
+    tables = document(build(card, folders))
     grids = "\n".join(f'<div class="wide">{html_table(grid)}</div>' for grid in tables.grids)
     sections.append(Section(tables.title, list_html([tables.legend]) + grids))
     if options.against:
@@ -270,8 +271,6 @@ def _sections(
         settings = [f"setting {line}" for line in found.comparison.settings] or ["settings: the same"]
         sections.append(Section(f"Against {folders[1].label}", table_html(head, rows) + list_html(settings)))
     plots = [*score_plots(folders, card), *sample_plots([view], [cuts])]
-    launches = [
-        f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record["launches"]
-    ]
-    made = [f"evalkit {__version__}", f"fingerprint {view.record['fingerprint']}", *launches]
+    launches = [f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record.launches]
+    made = [f"evalkit {__version__}", f"fingerprint {view.record.fingerprint}", *launches]
     return [*sections, Section("Plots", plots_html(plots)), Section("How it was made", list_html(made))]

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from evalkit.card import Card
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.report.compare import Comparison, regressions
-from evalkit.report.table import RunResult, published_value
+from evalkit.report.table import published_value
+from evalkit.runs.folder import RunFolder
 
 REGRESSION = 1
 
@@ -74,7 +75,7 @@ def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_d
     return Gate(checks)
 
 
-def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
+def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
     """Judge the rows of a card that a run has scores of against the published numbers.
 
     A row regressed if the published number, taken as its rounding interval, lies above our 95 % interval, and our score
@@ -91,7 +92,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
     checks = []
     for row in card.rows():
         published = published_value(row, card)
-        found = run.row(row.tasks)
+        found = run.row(card.formula(row))
         if found is None or published is None:
             continue
         lowest = published - 0.5 * 10**-row.decimals

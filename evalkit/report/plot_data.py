@@ -9,6 +9,7 @@ from typing import Any
 from evalkit.card import Card, load_card
 from evalkit.console import say
 from evalkit.errors import IncompleteError, UsageError
+from evalkit.formula import Formula
 from evalkit.report.plots import (
     Pair,
     Part,
@@ -94,7 +95,7 @@ def _parts(summary: Mapping[str, Any]) -> dict[str, Part]:
 
 def _pairs(first: RunFolder, second: RunFolder) -> Iterator[Pair]:
     for name in first.tasks:
-        sides = [folder.row([name]) for folder in (first, second)]
+        sides = [folder.row(Formula(task=name)) for folder in (first, second)]
         if (x := sides[0]) and (y := sides[1]) and x.score is not None and y.score is not None:
             unit = first.summary(name).get("maximum", 100.0) / 100
             edges = [one.ci95 and (one.ci95[0] / unit, one.ci95[1] / unit) for one in (x, y)]
