@@ -210,15 +210,17 @@ def test_samples_that_lost_their_answer_are_incomplete(perfect: Path, cli: Cli, 
 
 def test_max_drop_against_published() -> None:
     from evalkit.card import load_card
+    from evalkit.formula import Formula
     from evalkit.report.gate import against_published
-    from evalkit.report.table import RowResult
+    from evalkit.runs.folder import RowResult, RunFolder
 
-    class Run:
-        label = "run"
-        notes: tuple[str, ...] = ()
+    class Run(RunFolder):
+        def __init__(self) -> None:
+            self.label, self.notes = "run", ()
 
-        def row(self, tasks: object) -> RowResult | None:
-            return RowResult(70.0, (69.0, 71.0), 5000, 5000, None, (), ()) if tasks == ["refcoco_val"] else None
+        def row(self, formula: Formula) -> RowResult | None:
+            found = RowResult(70.0, (69.0, 71.0), 5000, 5000, None, (), ())
+            return found if formula.tasks == ("refcoco_val",) else None
 
     card = load_card("internvl2")
     assert against_published(card, Run(), 0.0).exit_code == 1
