@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import Composer
 
 from evalkit.errors import UsageError
 
@@ -49,7 +50,7 @@ class Document:
         """
         mark = mark or self._mark(key)
         dotted = ".".join(map(str, key)) or "card"
-        text = f"{self.path}:{mark.line + 1}: {dotted}: {message}"
+        text = f"{self.path}:{mark.line + 1}: {' '.join(f'{dotted}: {message}'.split())}"  # a key may hold line ends
         self.problems.setdefault((mark.line, mark.column, dotted.rsplit(".", 1)[-1], message), text)
 
     def listing(self) -> str:
@@ -165,8 +166,7 @@ def read_document(text: str, path: Path) -> Document:
         UsageError: it is not YAML, or holds a value that cannot be read; one line.
     """
     try:
-        # Not the C loader: a file nested too deeply would overflow its stack, which ends the process without a word.
-        loader = yaml.SafeLoader(text)
+        loader = _loader(text)
         node = loader.get_single_node()
         if node is None or node.tag == "tag:yaml.org,2002:null":
             raise UsageError(f"{path}:1: card: the file is empty")
@@ -182,6 +182,19 @@ def read_document(text: str, path: Path) -> Document:
         raise UsageError(f"{path}:1: card: nested too deeply") from error
     except ValueError as error:  # a date with a 13th month, a number of 5000 digits, an alias to its own parent
         raise UsageError(f"{path}:1: card: a value that cannot be read: {error}") from error
+
+
+def _loader(text: str) -> Any:
+    """Return libyaml's parser with Python's composer: too deep a file is an error there, and a crash in libyaml's."""
+    if not yaml.__with_libyaml__:
+        return yaml.SafeLoader(text)
+
+    class Loader(Composer, yaml.CSafeLoader):
+        def __init__(self) -> None:
+            yaml.CSafeLoader.__init__(self, text)
+            Composer.__init__(self)
+
+    return Loader()
 
 
 def allowed_keys(schema: Schema, key: Key) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from evalkit.card import Card, Row, load_card
+from evalkit.cli import main
 from evalkit.errors import UsageError
 from evalkit.plugins import load_tasks
 from scripts.card_schema import PATH, card_schema
@@ -122,6 +123,11 @@ def test_a_misspelt_key_is_not_missing_too_and_its_value_is_checked(tmp_path: Pa
     assert found[1] == "2: title: Input should be a valid string (it is '5')"
 
 
+def test_a_key_with_a_line_end_stays_on_its_line(tmp_path: Path) -> None:
+    message = refusal('"a\\nb": 1\nname: a\ntitle: b\nsource: c\ntables: []\n', tmp_path)
+    assert message.startswith("1: a b: unknown key; allowed: ")
+
+
 def test_missing_keys_are_listed_where_they_belong(tmp_path: Path) -> None:
     found = refusals("name: a\ntables:\n  - id: t\n    rows:\n      - {id: r, tasks: [x]}\n", tmp_path)
     assert found == [
@@ -176,13 +182,13 @@ def test_what_yaml_would_swallow(old: str, new: str, problem: str, tmp_path: Pat
     [
         ("title: InternVL2-1B model card", "title: 2026-13-45", "cannot be read: month must be in 1..12"),
         ("tile_size: 448", f"tile_size: {'9' * 5000}", "cannot be read: Exceeds the limit"),
-        ("tile_size: 448", f"tile_size: {'[' * 100_000}", "nested too deeply"),
+        ("tile_size: 448", f"tile_size: {'[' * 5000}", "nested too deeply"),
         ("tile_size: 448", "tile_size: &a [*a]", "nested too deeply"),
     ],
 )
 def test_what_yaml_would_choke_on(old: str, new: str, problem: str, tmp_path: Path) -> None:
-    assert refusal(TEXT.replace(old, new, 1), tmp_path).startswith("1: card: ")
-    assert problem in refusal(TEXT.replace(old, new, 1), tmp_path)
+    message = refusal(TEXT.replace(old, new, 1), tmp_path)
+    assert message.startswith("1: card: ") and problem in message
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but this\n", "---\n"])
@@ -393,38 +399,55 @@ def test_a_short_card_has_defaults(tmp_path: Path) -> None:
     assert card.tasks() == ["textvqa_val", "chartqa_test_human", "chartqa_test_augmented"]
 
 
-def test_a_second_card_without_a_model_of_its_own(gold_run: Path, tmp_path: Path, cli: Cli) -> None:
+def evalkit(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str, str]:
+    """Return exit code, output and errors of a command."""
+    code = main(list(map(str, args)))
+    return code, *capsys.readouterr()
+
+
+def test_a_second_card_without_a_model_of_its_own(
+    gold_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = second(tmp_path)
-    done = cli("table", gold_run, "--card", path)
-    assert done.returncode == 0, done.stderr
-    (head,) = [line for line in done.stdout.splitlines() if line.startswith("| benchmark")]
+    code, text, errors = evalkit(capsys, "table", gold_run, "--card", path)
+    assert code == 0, errors
+    (head,) = [line for line in text.splitlines() if line.startswith("| benchmark")]
     names = [part.strip() for part in head.split("|")[1:-1]]
-    assert names[:5] == ["benchmark", "B", "A", "C", names[4]] and len(names) == 8
-    assert names[4].endswith("score") and names[5:] == ["95%", "n", "verdict"]
-    assert "Differences" not in done.stdout and "None" not in done.stdout
+    assert names[:4] == ["benchmark", "B", "A", "C"] and names[5:] == ["95%", "n", "verdict"]
+    assert "Differences" not in text and "None" not in text
     for output in ("csv", "tex", "html", "json", "model-index"):
-        done = cli("table", gold_run, "--card", path, "--format", output)
-        assert done.returncode == 0 and done.stdout and "None" not in done.stdout, done.stderr
-    compact = cli("table", gold_run, gold_run, "--card", path, "--compact")
-    assert compact.returncode == 0 and "None" not in compact.stdout and "TextVQA" in compact.stdout
-    done = cli("check", gold_run, "--baseline", "published", "--card", path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "names no model of its own (key 'model')" in done.stderr
-    done = cli("plot", gold_run, "--card", path, "--out", tmp_path / "plots")
-    assert done.returncode == 0, done.stderr
+        code, text, errors = evalkit(capsys, "table", gold_run, "--card", path, "--format", output)
+        assert code == 0 and text and "None" not in text, errors
+    code, text, errors = evalkit(capsys, "table", gold_run, gold_run, "--card", path, "--compact")
+    assert code == 0 and "None" not in text and "TextVQA" in text and "as published" not in text
+    code, text, errors = evalkit(capsys, "check", gold_run, "--baseline", "published", "--card", path)
+    assert code == 2 and errors.count("\n") == 1 and "names no model of its own (key 'model')" in errors
+    code, text, errors = evalkit(capsys, "plot", gold_run, "--card", path, "--out", tmp_path / "plots")
+    assert code == 0, errors
     assert "None" not in (tmp_path / "plots" / "card.svg").read_text(encoding="utf-8")
 
 
-def test_a_second_card_with_a_model_and_without_columns(gold_run: Path, tmp_path: Path, cli: Cli) -> None:
-    done = cli("check", gold_run, "--baseline", "published", "--card", second(tmp_path, extra="model: C\n"))
-    assert done.returncode in (1, 3) and "| chart |" in done.stdout and "| text |" not in done.stdout
-    done = cli("check", gold_run, "--baseline", "published", "--card", second(tmp_path, extra="model: A\n"))
-    assert "| text |" in done.stdout and "| chart |" not in done.stdout
+def test_a_second_card_with_a_model_and_without_columns(
+    gold_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ("check", gold_run, "--baseline", "published", "--card")
+    code, text, _ = evalkit(capsys, *check, second(tmp_path, extra="model: C\n"))
+    assert code in (1, 3) and "| chart |" in text and "| text |" not in text
+    code, text, _ = evalkit(capsys, *check, second(tmp_path, extra="model: A\n"))
+    assert code in (1, 3) and "| text |" in text and "| chart |" not in text
     bare = second(tmp_path, published="{}")
     bare.write_text(bare.read_text().replace("{A: null, C: 3}", "{}"))
     for output in ("md", "tex", "html"):
-        done = cli("table", gold_run, "--card", bare, "--format", output)
-        assert done.returncode == 0 and "as published" not in done.stdout and "its paper" in done.stdout, done.stderr
+        code, text, errors = evalkit(capsys, "table", gold_run, "--card", bare, "--format", output)
+        assert code == 0 and "as published" not in text and "its paper" in text, errors
+
+
+def test_the_command_line_prints_a_line_per_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = second(tmp_path, published="{A: 200}", extra="modle: A\n")
+    code, _, errors = evalkit(capsys, "tasks", "--card", path)
+    assert code == 2 and errors.count("\n") == 2
+    assert f"{path}:9: tables.0.rows.0.published.A: 200 is not between" in errors
+    assert f"\n{path}:15: modle: unknown key; did you mean 'model'?" in errors
 
 
 def test_a_second_card_runs(demo: Path, tmp_path: Path, cli: Cli) -> None:
