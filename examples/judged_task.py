@@ -3,7 +3,10 @@
 `data/captions/test.jsonl` has lines like `{"image": "data/captions/a.png", "answer": "a red square"}`.
 """
 
+from collections.abc import Iterator
+
 from evalkit.data.readers import read_jsonl
+from evalkit.data.root import DataRoot
 from evalkit.judging import Judge
 from evalkit.records import Media, Recipe, Sample, Score
 from evalkit.task import Task
@@ -11,23 +14,23 @@ from evalkit.task import Task
 FILE = "data/captions/test.jsonl"
 
 
-def load(root):
+def load(root: DataRoot) -> Iterator[Sample]:
     for record in read_jsonl(root.resolve(FILE), FILE):
         path = record.text("image")
         yield Sample(str(record.line), "Describe the picture.", (Media(path),), record.texts("answer"), group=path)
 
 
-def exact(sample, answer):
+def exact(sample: Sample, answer: str) -> Score:
     return Score(float(answer in sample.references), answer or None)
 
 
-def ask(sample, answer):
+def ask(sample: Sample, answer: str) -> str | None:
     if answer in sample.references:
         return None  # nothing to judge: `exact` scores it
     return f"Reference: {sample.references[0]}\nCaption: {answer}\nHow well do they agree, from 0 to 10? Only a number."
 
 
-def read(sample, answer, reply):
+def read(sample: Sample, answer: str, reply: str) -> Score | None:
     if not reply.strip().isdecimal() or int(reply) > 10:
         return None  # asked again at the next temperature
     return Score(int(reply) / 10, reply.strip())

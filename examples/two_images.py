@@ -4,14 +4,17 @@
 "2"}`.
 """
 
+from collections.abc import Iterator
+
 from evalkit.data.readers import read_jsonl
+from evalkit.data.root import DataRoot
 from evalkit.records import Media, Recipe, Sample, Score
 from evalkit.task import Task
 
 FILE = "data/brighter/test.jsonl"
 
 
-def load(root):
+def load(root: DataRoot) -> Iterator[Sample]:
     for record in read_jsonl(root.resolve(FILE), FILE):
         pictures = record.text("first"), record.text("second")
         yield Sample(
@@ -23,7 +26,7 @@ def load(root):
         )
 
 
-def score(sample, answer):
+def score(sample: Sample, answer: str) -> Score:
     said = [digit for digit in "12" if digit in answer]
     return Score(float(said == list(sample.references)), said[0] if len(said) == 1 else None)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from evalkit.card import Card, Row, load_card
-from evalkit.cli import main
+from evalkit.cli.main import main
 from evalkit.errors import UsageError
 from evalkit.plugins import load_tasks
 from scripts.card_schema import PATH, card_schema

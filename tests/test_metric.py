@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evalkit.commands.results import RunFolder, score_lines
 from evalkit.errors import UsageError
 from evalkit.metrics.metric import Metric, all_right, count, f1, mean, mean_of, per, precision, recall, sum_of
 from evalkit.metrics.statistics import interval
 from evalkit.metrics.sums import group_sums
 from evalkit.records import Outcome, Response, Sample, SampleScore, Score
+from evalkit.runs.folder import RunFolder
+from evalkit.runs.results import score_lines
 from evalkit.scoring import score_task
 from evalkit.task import Task
 from tests.conftest import REPO, Cli, write_jsonl

@@ -28,7 +28,7 @@ from evalkit.redact import redact, redact_command
 from evalkit.runs.folder import RunFolder
 from evalkit.runs.lock import RunLock
 from evalkit.runs.record import RunRecord, has_record, read_run
-from evalkit.runs.rescore import recorded
+from evalkit.runs.rescore import recorded, with_judgements
 from evalkit.runs.results import report_gaps, score_lines, write_results
 from evalkit.runs.settings import differences, fingerprint, media_fingerprint, task_settings
 from evalkit.runs.store import answered_ids, read_shards, write_predictions
@@ -266,7 +266,7 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     answered = []
     for job in prepared.jobs:
         write_predictions(out / job.task.name, job.samples, read_shards(out / job.task.name / "shards"))
-        answered.append(recorded(out, job.task, prepared.root, prepared.options.limit))
+        answered.append(with_judgements(out, recorded(out, job.task, prepared.root, prepared.options.limit)))
     record = read_run(out)
     record.launches[-1] |= launch
     reference = prepared.model.reference() if prepared.options.audit else None

@@ -170,7 +170,7 @@ def _record_judge(folder: Path, content: dict[str, Any]) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{path}: not valid JSON ({error})") from error
-        if changed := list(differences(before, content)):
+        if changed := list(differences(before.get("settings"), content["settings"])):
             raise UsageError(
                 f"{folder} holds judgements under other settings ({changed[0]}); choose another --judge-name"
             )

@@ -37,9 +37,8 @@ def current_exchanges(folder: Path, answers: Mapping[str, str]) -> dict[str, Exc
         folder: a judge's folder; its shards are the raw record, ``replies.jsonl`` may be all that a user kept.
         answers: the answers by id.
     """
-    if (folder / "shards").is_dir():
-        lines = shard_lines(folder / "shards")
-    else:
+    lines = shard_lines(folder / "shards")
+    if not (folder / "shards").is_dir() and (folder / RECORD).is_file():
         lines = iter(read_predictions(folder / RECORD, foreign=True).values())
     return {
         line.id: exchange_of(line)

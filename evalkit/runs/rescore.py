@@ -55,19 +55,32 @@ def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, floa
     root = DataRoot(data_root or record.data_root)
     settings = record.tasks
     selection = select(record.card, list(settings), record.plugins, root)
-    answered = [recorded(out, task, root, settings[task.name]["limit"], judge) for task in selection.tasks]
+    answered = [
+        with_judgements(out, recorded(out, task, root, settings[task.name]["limit"]), judge) for task in selection.tasks
+    ]
     scores = write_results(out, answered)
     return Scored(scores, selection.card, out, report_gaps(scores, selection.missing, out))
 
 
-def recorded(out: Path, task: Task, root: DataRoot, limit: int | None, judge: str | None = None) -> Answered:
-    """Return a task of a run folder with its samples (the first ``limit``), the responses and what a judge said."""
+def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
+    """Return a task of a run folder with its samples (the first ``limit``) and the responses to them."""
     shards, finished = out / task.name / "shards", out / task.name / "predictions.jsonl"
     # The shards are the raw record; predictions.jsonl may be all that a user kept.
     responses = read_shards(shards) if shards.is_dir() else read_predictions(finished)
-    answers = {key: response.response for key, response in responses.items()}
-    judged = judged_of(out / task.name, task.judge, judge, answers) if task.judge else None
-    return Answered(task, list(task.load(root))[:limit], responses, judged)
+    return Answered(task, list(task.load(root))[:limit], responses)
+
+
+def with_judgements(out: Path, answered: Answered, judge: str | None = None) -> Answered:
+    """Return a task with what a judge said of its answers.
+
+    Raises:
+        UsageError: as ``judged_of``.
+    """
+    task = answered.task
+    if task.judge is None:
+        return answered
+    answers = {key: response.response for key, response in answered.responses.items()}
+    return answered._replace(judged=judged_of(out / task.name, task.judge, judge, answers))
 
 
 def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
