@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -300,13 +300,13 @@ def _allowed(place: Sequence[int | str]) -> list[str]:
     model: Any = Card
     for part in place:
         if isinstance(part, str):
-            kinds = [model.model_fields[part].annotation]
+            kinds = [get_type_hints(model)[part]]
             while kinds and not (
-                isinstance(kinds[0], type) and (kinds[0] is Recipe or issubclass(kinds[0], BaseModel))
+                isinstance(kinds[0], type) and (is_dataclass(kinds[0]) or issubclass(kinds[0], BaseModel))
             ):
                 kinds = [*get_args(kinds[0]), *kinds[1:]]
             model = kinds[0]
-    return [item.name for item in fields(Recipe)] if model is Recipe else list(model.model_fields)
+    return [item.name for item in fields(model)] if is_dataclass(model) else list(model.model_fields)
 
 
 def _problems(card: Card) -> Iterator[tuple[Place, str]]:
@@ -361,7 +361,7 @@ def _row_problems(card: Card, table: Table, row: Row) -> Iterator[tuple[Place, s
 
 
 def _recipe_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the prompts that could not be filled in and the numbers that make no sense."""
+    """Yield the prompts that could not be filled in."""
     for key, allowed in (("prompt", ("media", "question")), ("media_prompt", ("i",))):
         try:
             parts = list(string.Formatter().parse(getattr(recipe, key)))
@@ -376,6 +376,3 @@ def _recipe_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield key, f"unknown {{{name}}}; allowed: {', '.join(f'{{{item}}}' for item in allowed)}"
         if key == "prompt" and "question" not in used:
             yield key, "holds no {question}"
-    for key, least in (("max_tiles", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("frames", 0)):
-        if getattr(recipe, key) < least:
-            yield key, f"must be at least {least}"

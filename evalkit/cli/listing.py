@@ -8,11 +8,10 @@ from typing import Any
 
 from evalkit.card import load_card
 from evalkit.data.root import DataRoot
-from evalkit.inference.plan import Job, layouts
-from evalkit.media.load import Layout
+from evalkit.inference.plan import Job
 from evalkit.plugins import load_tasks
-from evalkit.records import View
-from evalkit.requests import layout_of
+from evalkit.records import Layout, Request, View
+from evalkit.requests import layout_of, layouts, marker_count
 
 
 def describe_tasks(plugins: Sequence[str], card_name: str | None, root: DataRoot | None) -> list[dict[str, Any]]:
@@ -70,8 +69,10 @@ def describe_requests(job: Job, root: DataRoot, model: str | None) -> list[dict[
             "references": [list(item) if isinstance(item, tuple) else item for item in sample.references],
             "group": sample.group,
         }
+        if request.merged:
+            entry["merged"] = True
         if prompt is not None:
-            entry |= prompt(request.prompt, [cut[view] for view in request.views])
+            entry |= prompt(request, [cut[view] for view in request.views])
         shown.append(entry)
     return shown
 
@@ -81,6 +82,8 @@ def _describe_view(view: View, layout: Layout | None) -> dict[str, Any]:
     if view.frames:
         shown |= {"start": view.media.start, "end": view.media.end}
         shown["frames"] = list(layout.frames) if layout else None
+    steps = {"enlarge": view.enlarge if view.enlarge > 1 else None, "keep_mode": view.keep_mode, "jpeg": view.jpeg}
+    shown |= {name: value for name, value in steps.items() if value}
     grid = list(layout.grid) if layout and layout.grid else None
     return shown | {"grid": grid, "tiles": layout.tiles * layout.images if layout else None}
 
@@ -94,14 +97,13 @@ def _prompter(model: str) -> Any:
     per_tile = read_config(folder).tokens_per_tile
     tokenizer = ChatTokenizer(folder)
 
-    def prompt(question: str, cut: Sequence[Layout | None]) -> dict[str, Any]:
-        text = chat_prompt(question)
+    def prompt(request: Request, cut: Sequence[Layout | None]) -> dict[str, Any]:
+        text = chat_prompt(request.prompt)
         known = [layout for layout in cut if layout is not None]
         tokens = None
         if len(known) == len(cut):
-            images = sum(item.images for item in known)
             tiles = sum(item.tiles * item.images for item in known)
-            tokens = prompt_length(tokenizer, text, images, tiles, per_tile)
+            tokens = prompt_length(tokenizer, text, marker_count(request, known), tiles, per_tile)
         return {"model_prompt": text, "prompt_tokens": tokens}
 
     return prompt
@@ -114,7 +116,10 @@ def request_lines(shown: Sequence[dict[str, Any]]) -> Iterator[str]:
         for media in entry["media"]:
             grid = "absent" if media["tiles"] is None else f"{media['tiles']} tiles, grid {media['grid']}"
             frames = f", frames {media['frames']}" if media.get("frames") else ""
-            yield f"media: {media['path']}  ({grid}{frames})"
+            steps = "".join(f", {name} {media[name]}" for name in ("enlarge", "keep_mode", "jpeg") if name in media)
+            yield f"media: {media['path']}  ({grid}{frames}{steps})"
+        if entry.get("merged"):
+            yield "media: all tiles behind one <image> marker"
         yield entry.get("model_prompt", entry["prompt"])
         if "prompt_tokens" in entry:
             yield f"prompt tokens: {entry['prompt_tokens']}"

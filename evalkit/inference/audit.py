@@ -13,6 +13,7 @@ from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
 from evalkit.models.base import MediaGroup, Model
 from evalkit.records import Request, Response, Sample
+from evalkit.requests import pixels_of
 
 
 def audit(
@@ -66,7 +67,7 @@ def audit(
 
 def _ask(reference: Model, request: Request, decoders: Decoders) -> Response | None:
     try:
-        pixels = [tiles for view in request.views for tiles in decoders.load(view)]
+        pixels = pixels_of(request, decoders.load)
     except MediaError:
         return None  # the file was there during the run: a difference
     return next(response for _, response in reference.answer([MediaGroup([request], pixels)]))

@@ -10,13 +10,13 @@ from typing import Any
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
 from evalkit.inference.job import RunOptions, build_jobs, say_skipped, select
-from evalkit.inference.plan import USUAL_ANSWER, Job, layouts
+from evalkit.inference.plan import USUAL_ANSWER, Job
 from evalkit.media.load import canonical
 from evalkit.models import resolve_device
 from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
-from evalkit.requests import layout_of
+from evalkit.requests import layout_of, layouts, marker_count
 
 # Share of the measured matrix speed that a run reaches.
 EFFICIENCY = 0.5
@@ -53,9 +53,8 @@ def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatToke
     prompt_tokens = suffix_tokens = 0
     for request in job.requests:
         found = [cut[view] for view in request.views]
-        images = sum(layout.images if layout else 1 for layout in found)
         tiles = sum(layout.tiles * layout.images for layout in found if layout)
-        length = prompt_length(tokenizer, chat_prompt(request.prompt), images, tiles, per_tile)
+        length = prompt_length(tokenizer, chat_prompt(request.prompt), marker_count(request, found), tiles, per_tile)
         if length is None:  # will be a model_error
             continue
         prompt_tokens += length

@@ -16,6 +16,7 @@ from evalkit.inference.queue import WorkQueue
 from evalkit.media.decoder import Decoders
 from evalkit.models.base import MediaGroup, Model, Pixels
 from evalkit.records import Outcome, Request, Response
+from evalkit.requests import pixels_of
 from evalkit.runs.store import ShardWriter, answered_ids
 
 # Units whose media are decoded while the model works on earlier ones.
@@ -136,7 +137,7 @@ def _pixels(group: Sequence[Request], decoders: Decoders, needs_media: bool) -> 
     if not needs_media or not group:
         return []
     try:
-        return [tiles for view in group[0].views for tiles in decoders.load(view)]
+        return pixels_of(group[0], decoders.load)
     except MediaError as error:
         return error
 

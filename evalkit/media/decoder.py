@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.media.load import Layout, load, probe
-from evalkit.records import View
+from evalkit.media.load import load, probe
+from evalkit.records import Layout, View
 
 LIMIT_S = 120.0
 START_S = 120.0

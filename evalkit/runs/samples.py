@@ -13,12 +13,11 @@ from evalkit.cli.rescore import recorded
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
 from evalkit.inference.job import select
-from evalkit.inference.plan import Job, layouts
+from evalkit.inference.plan import Job
 from evalkit.media.decoder import Decoders
-from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
-from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
-from evalkit.requests import build_requests, recipe_for
+from evalkit.records import Layout, Recipe, Request, Response, Sample, SampleScore, View
+from evalkit.requests import build_requests, layouts, read_recipe, recipe_for
 from evalkit.runs.folder import RunFolder, read_run
 from evalkit.runs.settings import task_settings
 from evalkit.task import Task
@@ -118,7 +117,7 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
     tasks = []
     for task in selection.tasks:
         settings = record["settings"]["tasks"].get(task.name, {})
-        recipe = _recipe(task, settings, selection.card)
+        recipe = _recipe(run, task, settings, selection.card)
         _, samples, responses = recorded(run, task, root, settings.get("limit"))
         requests = build_requests(task, samples, recipe, root, tile_size)
         asked = settings.get("requests_sha256")
@@ -143,10 +142,13 @@ def tiles_of(item: Item, cuts: Cuts) -> int | None:
     return sum(layout.tiles * layout.images for layout in found)
 
 
-def _recipe(task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
+def _recipe(run: Path, task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
     """Return how a task was asked; the card's recipe for foreign answers, of which nobody wrote it down."""
     if "recipe" in settings:
-        return Recipe(**settings["recipe"])
+        if "look" not in settings["recipe"]:
+            why = "has no 'look', so it was written by an older evalkit; run the task again"
+            raise UsageError(f"{run / 'run.json'}: recipe of {task.name!r} {why}")
+        return read_recipe(settings["recipe"], f"{run / 'run.json'}: recipe of {task.name!r}")
     return recipe_for(task, card.recipe(task.name), card.name)
 
 
