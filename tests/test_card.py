@@ -89,9 +89,7 @@ def test_an_unknown_key_of_a_recipe_lists_the_allowed_ones(tmp_path: Path) -> No
     line = TEXT[: TEXT.index("max_tiles: 18")].count("\n") + 1
     message = refusal(TEXT.replace("max_tiles: 18", "max_tils: 18", 1), tmp_path)
     assert message.startswith(f"{line}: tables.0.rows.0.recipe.look.max_tils: unknown key; did you mean 'max_tiles'?")
-    assert message.endswith(
-        "allowed: max_tiles, thumbnail, enlarge, first, keep_mode, jpeg, merge, frames, frame_rule"
-    )
+    assert message.endswith("allowed: max_tiles, thumbnail, enlarge, first, keep_mode, jpeg, merge, frames, frame_rule")
 
 
 def test_a_key_like_no_other_gets_no_suggestion(tmp_path: Path) -> None:
