@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from evalkit.data.root import DataRoot
-from evalkit.media.load import Layout, canonical
+from evalkit.media.load import canonical
 from evalkit.records import View
+from evalkit.requests import Probe, layouts
 from evalkit.selection import Job
 
 # Expected tokens of an answer where the limit is higher: single words, letters and boxes are what is asked for.
 USUAL_ANSWER = 12
 
-# Files whose headers are read at a time.
-PROBES = min(4, os.cpu_count() or 1)
-
 Unit = list[tuple[str, int]]
-
-
-Probe = Callable[[View], Layout | None]
-
-
-def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
-    """Return how each view is cut, from file headers; absent and unreadable media give None."""
-    distinct = list(dict.fromkeys(views))
-    with ThreadPoolExecutor(PROBES) as pool:
-        return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
 class Plan(NamedTuple):
@@ -57,19 +43,19 @@ def plan(
         probe: tells how a view is cut; None: the model looks at no media, and only the questions cost.
         cost: what a group costs from its tiles and the expected tokens of each answer (``Source.cost``).
     """
-    groups: dict[tuple[View, ...], Unit] = {}
-    answers: dict[tuple[View, ...], list[int]] = {}
+    groups: dict[tuple[tuple[View, ...], bool], Unit] = {}
+    answers: dict[tuple[tuple[View, ...], bool], list[int]] = {}
     for job in jobs:
         answered = done.get(job.task.name, frozenset())
         for request in job.requests:
             if request.id not in answered:
-                views = tuple(canonical(view, root) for view in request.views)
-                groups.setdefault(views, []).append((job.task.name, request.index))
-                answers.setdefault(views, []).append(min(request.generation.max_new_tokens, USUAL_ANSWER))
-    cut = layouts((view for views in groups for view in views), probe) if probe else {}
+                key = (tuple(canonical(view, root) for view in request.views), request.merged)
+                groups.setdefault(key, []).append((job.task.name, request.index))
+                answers.setdefault(key, []).append(min(request.generation.max_new_tokens, USUAL_ANSWER))
+    cut = layouts((view for views, _ in groups for view in views), probe) if probe else {}
     priced = []
-    for views, unit in groups.items():
-        tiles = sum(layout.tiles * layout.images for view in views if (layout := cut.get(view)))
-        priced.append((cost(tiles, answers[views]), unit))
+    for key, unit in groups.items():
+        tiles = sum(layout.tiles * layout.images for view in key[0] if (layout := cut.get(view)))
+        priced.append((cost(tiles, answers[key]), unit))
     priced.sort(key=lambda item: -item[0])
     return Plan([unit for _, unit in priced], [round(cost, 2) for cost, _ in priced])

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from evalkit.inference.queue import WorkQueue
 from evalkit.media.decoder import Decoders
 from evalkit.models.base import MediaGroup, Model, Wants
 from evalkit.records import Outcome, Request, Response
+from evalkit.requests import pixels_of
 from evalkit.runs.store import ShardWriter, answered_ids
 
 # Units whose media are decoded while the model works on earlier ones.
@@ -141,7 +143,10 @@ def load_media(group: Sequence[Request], decoders: Decoders, wants: Wants) -> li
     if wants == "nothing" or not group:
         return []
     try:
-        media = [item for view in group[0].views for item in decoders.load(view, wants)]
+        load = partial(decoders.load, wants=wants)
+        media = (
+            pixels_of(group[0], load) if wants == "tiles" else [item for view in group[0].views for item in load(view)]
+        )
     except MediaError as error:
         return error
     return [item.tobytes() for item in media] if wants == "bytes" else media

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 from evalkit.card import Card
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
-from evalkit.inference.plan import layouts
 from evalkit.media.decoder import Decoders
-from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
-from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
-from evalkit.requests import build_requests, recipe_for
+from evalkit.records import Layout, Recipe, Request, Response, Sample, SampleScore, View
+from evalkit.requests import build_requests, layouts, read_recipe, recipe_for
 from evalkit.runs.folder import RunFolder
 from evalkit.runs.record import RunRecord, read_run
 from evalkit.runs.rescore import recorded
@@ -119,7 +117,7 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
     tasks = []
     for task in selection.tasks:
         settings = record.tasks.get(task.name, {})
-        recipe = _recipe(task, settings, selection.card)
+        recipe = _recipe(run, task, settings, selection.card)
         answered = recorded(run, task, root, settings.get("limit"))
         samples, responses = answered.samples, answered.responses
         requests = build_requests(task, samples, recipe, root, tile_size)
@@ -145,10 +143,13 @@ def tiles_of(item: Item, cuts: Cuts) -> int | None:
     return sum(layout.tiles * layout.images for layout in found)
 
 
-def _recipe(task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
+def _recipe(run: Path, task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
     """Return how a task was asked; the card's recipe for foreign answers, of which nobody wrote it down."""
     if "recipe" in settings:
-        return Recipe(**settings["recipe"])
+        if "look" not in settings["recipe"]:
+            why = "has no 'look', so it was written by an older evalkit; run the task again"
+            raise UsageError(f"{run / 'run.json'}: recipe of {task.name!r} {why}")
+        return read_recipe(settings["recipe"], f"{run / 'run.json'}: recipe of {task.name!r}")
     return recipe_for(task, card.recipe(task.name), card.name)
 
 

@@ -144,7 +144,8 @@
     const [columns, rows] = medium.grid || [1, 1];
     const cut = medium.images > 1 ? `${medium.images} frames` : `${columns} × ${rows} ${columns * rows > 1 ? "tiles" : "tile"}`;
     const thumbnail = medium.tiles > columns * rows ? " and the thumbnail" : "";
-    const size = medium.width ? `${medium.width} × ${medium.height} px · ` : "";
+    const enlarged = medium.enlarge > 1 ? `, enlarged ${medium.enlarge} × before tiling` : "";
+    const size = medium.width ? `${medium.width} × ${medium.height} px${enlarged} · ` : "";
     figure.append(el("figcaption", { class: "soft" }, `${size}${medium.grid ? cut + thumbnail + " · " : ""}${medium.path}`));
     return figure;
   }
@@ -214,7 +215,7 @@
       const change = s.change === null || s.change === 0 ? "same score" : s.change > 0 ? "this run is better" : "this run is worse";
       parts.push(block(`Answer of ${content.base} (${change})`, s.base.response));
     }
-    parts.push(block("Prompt (user turn, <image> where each image goes)", s.prompt), facts(s));
+    parts.push(block(`Prompt (user turn, <image> where ${s.merged ? "the tiles of all images go" : "each image goes"})`, s.prompt), facts(s));
     pane.replaceChildren(...parts);
     return pane;
   }
