@@ -20,11 +20,12 @@ class Outcome(str, Enum):
     MEDIA_ERROR = "media_error"
     MODEL_ERROR = "model_error"
     MISSING = "missing"
+    UNJUDGED = "unjudged"
 
     @property
     def failed(self) -> bool:
-        """Whether there is no answer to score (the sample counts wrong whatever the scorer does)."""
-        return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING)
+        """Whether there is nothing to score (the sample scores 0 whatever the scorer does)."""
+        return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING, Outcome.UNJUDGED)
 
 
 MediaKind = Literal["image", "row", "video", "frames", "gif"]
@@ -123,10 +124,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Greedy decoding limits of one request, in tokens."""
+    """How one request is decoded.
+
+    Attributes:
+        max_new_tokens: limit of the answer, in tokens.
+        min_new_tokens: the end token is forbidden before this many tokens.
+        temperature: 0 decodes greedily.
+    """
 
     max_new_tokens: int
     min_new_tokens: int = 1
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,8 @@ class Request:
         id: the sample's id.
         prompt: the user turn, ``<image>`` where each image or frame goes.
         views: the media behind the ``<image>`` markers, in order (a video fills several).
-        generation: decoding limits.
+        generation: how it is decoded.
+        system: system message; empty for the model's own.
     """
 
     task: str
@@ -148,6 +157,7 @@ class Request:
     prompt: str
     views: tuple[View, ...]
     generation: Generation
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +206,7 @@ class SampleScore:
         id: the sample's id.
         value: contribution in 0..1 by the official scorer; None where the labels are hidden.
         answer: the answer as parsed.
-        outcome: one of the six outcomes.
+        outcome: what became of it.
         reason: why it failed or could not be parsed.
         group: the sample's media group.
         unit: the question this sample is a rotation of; None where the sample is the question.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
+from evalkit.judging import Judge
 from evalkit.records import Recipe, Sample, Score
 
 
@@ -34,6 +35,7 @@ class Task:
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server takes, from the raw responses by id.
         get: how a user gets the data, one line.
+        judge: how another model judges the answers; None if none does.
     """
 
     name: str
@@ -50,3 +52,4 @@ class Task:
     hub: HubSource | None = None
     submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""
+    judge: Judge | None = None

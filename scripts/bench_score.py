@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from evalkit.cli.rescore import score_foreign
 from evalkit.plugins import load_tasks
+from evalkit.runs.rescore import score_foreign
 
 QUESTIONS_PER_IMAGE = 7
 

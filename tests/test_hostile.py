@@ -23,7 +23,7 @@ from evalkit.data.readers import read_jsonl, read_records, read_tsv
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.inference.worker import _answers
-from evalkit.models.base import MediaGroup
+from evalkit.models.base import MediaGroup, Model
 from evalkit.models.internvl2.config import read_config
 from evalkit.records import Generation, Outcome, Request, Response
 from evalkit.redact import redact, redact_command
@@ -82,10 +82,8 @@ def test_a_card_cannot_explode(text: str, tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
-class Narrow:
+class Narrow(Model):
     """A model whose memory holds some questions at a time, and never the one that is too large."""
-
-    needs_media = True
 
     def __init__(self, room: int, too_large: str = "") -> None:
         self.room = room
@@ -99,12 +97,6 @@ class Narrow:
             raise RuntimeError(f"CUDA out of memory at {len(requests)}\nand more")
         for request in requests:
             yield request, Response(request.id, "yes")
-
-    def reference(self) -> None:
-        return None
-
-    def describe(self) -> dict[str, object]:
-        return {}
 
 
 def test_out_of_memory_halves_down_to_one_sample() -> None:

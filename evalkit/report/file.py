@@ -12,7 +12,6 @@ from evalkit import __version__
 from evalkit.card import Card, load_card
 from evalkit.errors import MediaError
 from evalkit.files import write_atomically
-from evalkit.inference.job import report_gaps
 from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
@@ -23,7 +22,7 @@ from evalkit.report.html import Section, list_html, page, plots_html, table_html
 from evalkit.report.plot_data import sample_plots, score_plots
 from evalkit.report.printed import document
 from evalkit.report.table import build
-from evalkit.runs.folder import RunFolder, compare_folders, open_runs, paired_test
+from evalkit.runs.folder import RunFolder, compare_folders, open_runs, paired_test, report_gaps
 from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evalkit.card import Card, load_card
+from evalkit.console import say
 from evalkit.errors import IncompleteError, UsageError
-from evalkit.inference.job import say
 from evalkit.report.plots import (
     Pair,
     Plot,

@@ -12,14 +12,13 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from evalkit.card import Card
-from evalkit.errors import UsageError
-from evalkit.files import write_atomically
+from evalkit.console import listed, say
+from evalkit.errors import IncompleteError, UsageError
 from evalkit.inference.audit import audit_note
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, SampleScore
 from evalkit.report.compare import Comparison, compare, difference_p_value, scored
-from evalkit.report.formats.text import render
-from evalkit.report.table import RowResult, RunResult, build
+from evalkit.report.table import RowResult, RunResult
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores, write_json, write_scores
 from evalkit.scoring import PERCENT, observations, score_task
@@ -53,11 +52,11 @@ class Answered(NamedTuple):
     responses: Mapping[str, Response]
 
 
-def write_results(out: Path, card: Card, answered: Sequence[Answered]) -> tuple[str, dict[str, Any]]:
-    """Score tasks and write scores.jsonl, scores.json and card.md; scores of other tasks in the folder stay.
+def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, Any]:
+    """Score tasks and write scores.jsonl and scores.json; scores of other tasks in the folder stay.
 
     Returns:
-        The card's tables in Markdown, and the summaries of these tasks.
+        The summaries of these tasks.
     """
     fresh = {}
     for task, samples, responses in answered:
@@ -70,9 +69,7 @@ def write_results(out: Path, card: Card, answered: Sequence[Answered]) -> tuple[
         if "server_score" in stored.get(name, {}):  # came from outside, and cannot be computed again
             summary["server_score"] = stored[name]["server_score"]
     write_json(path, stored | fresh)
-    text = render(build(card, [RunFolder(out, card)]), "md")
-    write_atomically(out / "card.md", text)
-    return text, fresh
+    return fresh
 
 
 def score_lines(scores: dict[str, Any]) -> str:
@@ -303,3 +300,20 @@ def _outcome_notes(tasks: Sequence[str], scores: Mapping[str, Any]) -> list[str]
         if other:
             notes.append(f"{name}: {', '.join(other)} of {scores[name]['n']}")
     return notes
+
+
+def report_gaps(scores: dict[str, Any], missing: Sequence[str], out: Path | None) -> int:
+    """Say what is incomplete; return the exit code, 0 or 3."""
+    failed = {
+        name: {kind: count for kind, count in summary["outcomes"].items() if Outcome(kind).failed and count}
+        for name, summary in scores.items()
+    }
+    gaps = [
+        f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) for name, kinds in failed.items() if kinds
+    ]
+    if gaps:
+        where = f" (reasons in {out}/<task>/scores.jsonl)" if out else ""
+        say(f"incomplete: samples without an answer score 0: {'; '.join(gaps)}{where}")
+    if missing:
+        say(f"incomplete: data files are missing: {listed(missing)}")
+    return IncompleteError.exit_code if gaps or missing else 0

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.card import Card
-from evalkit.cli.rescore import recorded
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
-from evalkit.inference.job import select
-from evalkit.inference.plan import Job, layouts
+from evalkit.inference.plan import layouts
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
 from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
 from evalkit.requests import build_requests, recipe_for
 from evalkit.runs.folder import RunFolder, read_run
+from evalkit.runs.rescore import recorded
 from evalkit.runs.settings import task_settings
+from evalkit.selection import Job, select
 from evalkit.task import Task
 
 Cuts = Mapping[View, Layout | None]

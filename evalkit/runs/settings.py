@@ -7,26 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from evalkit.data.hashes import cached_sha256
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import UsageError
-from evalkit.inference.plan import Job
+from evalkit.selection import Job
 from evalkit.task import Task
 
-CHECKPOINT_FILES = (
-    "config.json", "vocab.json", "merges.txt", "added_tokens.json", "model.safetensors.index.json",
-)  # fmt: skip
 _MIB = 1 << 20
-
-
-def checkpoint_sha256(folder: Path) -> dict[str, str]:
-    """Return the hash of each file of a checkpoint that an answer depends on; those of weights are remembered."""
-    weights = {path.name: cached_sha256(path) for path in folder.glob("*.safetensors")}
-    small = (folder / name for name in CHECKPOINT_FILES)
-    return dict(sorted((weights | {path.name: file_sha256(path) for path in small if path.is_file()}).items()))
 
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -37,13 +37,16 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
         raise UsageError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise UsageError(f"{where}: must be an object with 'id' and 'response'")
+    if "replies" in record:  # a judge's record need not say which answer was judged
+        _check_replies(record["replies"], where)
+        record = {"response": ""} | record
     for key in ("id", "response"):
         if not isinstance(record.get(key), str):
             raise UsageError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
     if not storable(record["id"] + record["response"]):
         raise UsageError(f"{where}: holds half a surrogate pair, which is no text")
+    extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
     if foreign:
-        extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
         return Response(record["id"], record["response"], extra=extra)
     try:
         outcome = Outcome(record.get("outcome", "ok"))
@@ -52,7 +55,13 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
     counts = [
         value if isinstance(value := record.get(f"{part}_tokens"), int) else None for part in ("prompt", "output")
     ]
-    return Response(record["id"], record["response"], outcome, counts[0], counts[1], str(record.get("reason", "")))
+    reason = str(record.get("reason", ""))
+    return Response(record["id"], record["response"], outcome, counts[0], counts[1], reason, extra)
+
+
+def _check_replies(replies: Any, where: str) -> None:
+    if not isinstance(replies, list) or not all(reply is None or isinstance(reply, str) for reply in replies):
+        raise UsageError(f"{where}: 'replies' must be a list of strings, null for a failed request")
 
 
 def _lines(path: Path, whole_only: bool = False) -> list[str]:
@@ -162,18 +171,27 @@ def read_shards(folder: Path) -> dict[str, Response]:
         UsageError: a line before the last one is damaged.
     """
     responses: dict[str, Response] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, text in enumerate(_lines(path, whole_only=True), start=1):
-            response = _parse_response(text, f"{path}:{number}")
-            earlier = responses.get(response.id)
-            if earlier is None or earlier.outcome.failed:
-                responses[response.id] = response
+    for response in shard_lines(folder):
+        earlier = responses.get(response.id)
+        if earlier is None or earlier.outcome.failed:
+            responses[response.id] = response
     return responses
 
 
-def answered_ids(task: Path) -> set[str]:
-    """Return the ids that have an answer in the shards of a task's folder."""
-    return {key for key, response in read_shards(task / "shards").items() if not response.outcome.failed}
+def shard_lines(folder: Path) -> Iterator[Response]:
+    """Yield every response in a folder of shards.
+
+    Raises:
+        UsageError: as ``read_shards``.
+    """
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, text in enumerate(_lines(path, whole_only=True), start=1):
+            yield _parse_response(text, f"{path}:{number}")
+
+
+def answered_ids(shards: Path) -> set[str]:
+    """Return the ids that have an answer in a folder of shards."""
+    return {key for key, response in read_shards(shards).items() if not response.outcome.failed}
 
 
 def write_json(path: Path, content: Any) -> None:

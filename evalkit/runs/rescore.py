@@ -6,22 +6,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evalkit.card import Card
+from evalkit.console import listed, say
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, UsageError
-from evalkit.inference.job import card_reference, listed, report_gaps, say, select
 from evalkit.redact import redact
-from evalkit.runs.folder import Answered, read_run, record_server_scores, score_lines, write_results
+from evalkit.runs.folder import Answered, read_run, record_server_scores, report_gaps, write_results
 from evalkit.runs.settings import data_files, fingerprint
 from evalkit.runs.store import read_predictions, read_shards, write_json, write_predictions
 from evalkit.scoring import score_task
+from evalkit.selection import card_reference, select
 from evalkit.task import Task
 
 
 class Scored(NamedTuple):
-    """Result of a scoring: summaries by task, text for people, exit code."""
+    """What was scored.
+
+    Attributes:
+        scores: summaries by task.
+        card: the card of the run.
+        out: the run folder; None if nothing was written.
+        exit_code: 0, or 3 if something is incomplete.
+    """
 
     scores: dict[str, Any]
-    text: str
+    card: Card
+    out: Path | None
     exit_code: int
 
 
@@ -40,8 +50,8 @@ def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, floa
     settings = record["settings"]["tasks"]
     selection = select(record["card"], list(settings), record["plugins"], root)
     answered = [recorded(out, task, root, settings[task.name]["limit"]) for task in selection.tasks]
-    text, scores = write_results(out, selection.card, answered)
-    return Scored(scores, text, report_gaps(scores, selection.missing, out))
+    scores = write_results(out, answered)
+    return Scored(scores, selection.card, out, report_gaps(scores, selection.missing, out))
 
 
 def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answered:
@@ -116,18 +126,17 @@ def score_foreign(
     missing = [sample.id for sample in samples if sample.id not in responses]
     said = f"{len(missing)} of {len(samples)} samples have no prediction"
     if missing and not allow_missing:
-        raise IncompleteError(f"{predictions}: {said}: {listed(missing)}; --allow-missing counts them wrong")
+        raise IncompleteError(f"{predictions}: {said}: {listed(missing)}; --allow-missing scores them 0")
     if missing:
-        say(f"{said} and count wrong: {listed(missing)}")
+        say(f"{said} and score 0: {listed(missing)}")
     if out is None:
         scores = {task: score_task(chosen, samples, responses).summary}
-        text = score_lines(scores)
     else:
         _record(out, chosen, root, predictions, card, plugins)
         write_predictions(out / task, samples, responses)
-        text, scores = write_results(out, selection.card, [Answered(chosen, samples, responses)])
+        scores = write_results(out, [Answered(chosen, samples, responses)])
     code = 0 if allow_missing and not selection.missing else report_gaps(scores, selection.missing, out)
-    return Scored(scores, text, code)
+    return Scored(scores, selection.card, out, code)
 
 
 def _record(out: Path, task: Task, root: DataRoot, predictions: Path, card: str | None, plugins: Sequence[str]) -> None:
