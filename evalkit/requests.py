@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
 from evalkit.media.load import Layout, probe
 from evalkit.records import Generation, Recipe, Request, Sample, View
 from evalkit.task import Task
+
+# Files whose headers are read at a time.
+PROBES = min(4, os.cpu_count() or 1)
+
+Probe = Callable[[View], Layout | None]
 
 
 def build_requests(
@@ -52,6 +59,13 @@ def recipe_for(task: Task, card_recipe: Recipe | None, card: str) -> Recipe:
     if recipe is None:
         raise UsageError(f"card {card!r} has no recipe for task {task.name!r} and the task brings none")
     return recipe
+
+
+def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
+    """Return how each view is cut, from file headers; absent and unreadable media give None."""
+    distinct = list(dict.fromkeys(views))
+    with ThreadPoolExecutor(PROBES) as pool:
+        return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
 def layout_of(view: View, root: DataRoot) -> Layout | None:

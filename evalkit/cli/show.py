@@ -57,8 +57,7 @@ def describe_requests(job: Job, root: DataRoot, source: Source | None) -> list[d
         root: the data root; only headers of media are read.
         source: a model whose prompt and token count are added.
     """
-    from evalkit.inference.plan import layouts
-    from evalkit.requests import layout_of
+    from evalkit.requests import layout_of, layouts
 
     cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
     shown = []

@@ -8,12 +8,12 @@ from typing import Any
 
 from evalkit.data.root import DataRoot
 from evalkit.inference.options import RunOptions
-from evalkit.inference.plan import USUAL_ANSWER, layouts
+from evalkit.inference.plan import USUAL_ANSWER
 from evalkit.media.load import Layout, canonical
 from evalkit.models import find_model
 from evalkit.models.base import Source, Work
 from evalkit.records import View
-from evalkit.requests import layout_of
+from evalkit.requests import layout_of, layouts
 from evalkit.selection import Job, build_jobs, say_skipped, select
 
 

@@ -164,7 +164,7 @@ class WorkQueue:
         self._ranks.publish(f"rank/{self._ranks.rank}", record)
 
     def _check_peers(self) -> bool:
-        """Read the other ranks' heartbeats, ten times per lease; report stalled ranks once. Return whether it was due."""
+        """Read the other ranks' heartbeats if due (ten times per lease); report stalled ranks once. Return if due."""
         now = self._clock()
         if now - self._checked < min(CHECK_S, self._lease / 10):
             return False

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from evalkit.card import Card
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
-from evalkit.inference.plan import layouts
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
 from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
-from evalkit.requests import build_requests, recipe_for
+from evalkit.requests import build_requests, layouts, recipe_for
 from evalkit.runs.folder import RunFolder, read_run
 from evalkit.runs.rescore import recorded
 from evalkit.runs.settings import task_settings
