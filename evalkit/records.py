@@ -61,6 +61,7 @@ class Sample:
         group: samples with the same group share their media; the cluster of the bootstrap.
         subset: sub-task or category, for the break-down of the score.
         fields: what the scorer needs besides (options, image size, ...).
+        keys: what metrics group samples by, or the gold label (``image``, ``figure``, ``label``, ...): texts by name.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Sample:
     group: str
     subset: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +190,7 @@ class Score:
     """A scorer's word on one answer.
 
     Attributes:
-        value: the official scorer's value, 0..1, quirks included.
+        value: the official scorer's value, 0..1 (more only in an ``unbounded`` task), quirks included.
         answer: the answer as parsed; None where nothing could be parsed.
         fixed: the value with the named official defects mended; None: the same as ``value``.
     """
@@ -213,6 +215,7 @@ class SampleScore:
         fixed: value with the official defects mended.
         subset: the sample's subset.
         disagrees: whether ``fixed`` is another value; None where the task has no fixed score or hidden labels.
+        keys: the sample's keys, for its task's metrics.
     """
 
     id: str
@@ -225,3 +228,4 @@ class SampleScore:
     fixed: float | None
     subset: str | None
     disagrees: bool | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)

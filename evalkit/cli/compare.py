@@ -20,7 +20,7 @@ def add(commands: Subparsers) -> None:
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--baseline", required=True, metavar="BASE", help="a run folder, or 'published'")
     parser.add_argument(
-        "--max-drop", type=points, default=0.0, metavar="X", help="points a score may fall (default: 0)"
+        "--max-drop", type=points, default=0.0, metavar="X", help="points of its scale a score may fall (default: 0)"
     )
     add_alpha(parser)
     add_card(parser, "internvl2")
@@ -30,8 +30,7 @@ def add(commands: Subparsers) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Compare two runs: paired differences, flipped samples, settings that differ."""
-    from evalkit.report.compare import comparison_lines
-    from evalkit.runs.folder import compare_folders
+    from evalkit.report.compare import compare_folders, comparison_lines
 
     found = compare_folders(Path(args.run), Path(args.base), args.alpha)
     if args.json:
@@ -44,9 +43,9 @@ def command(args: argparse.Namespace) -> int:
 def check_command(args: argparse.Namespace) -> int:
     """Gate a run: exit 1 if it is significantly worse than a baseline run or the published numbers."""
     from evalkit.card import load_card
-    from evalkit.report.compare import comparison_lines
+    from evalkit.report.compare import compare_folders, comparison_lines
     from evalkit.report.gate import against_published, against_run, gate_lines, junit_xml
-    from evalkit.runs.folder import RunFolder, compare_folders
+    from evalkit.runs.folder import RunFolder
 
     lines: list[str] = []
     if args.baseline == "published":

@@ -23,6 +23,8 @@ def add(commands: Subparsers) -> None:
         "--server-score", type=server_score, action="append", default=[], metavar="TASK=SCORE",
         help="keep a score that a benchmark's server returned (repeatable)",
     )  # fmt: skip
+    parser.add_argument("--judged", metavar="J", help='a judge\'s record for --task: JSONL with "id" and "replies"')
+    parser.add_argument("--judge-name", metavar="NAME", help="the judge whose word counts (default: the card's)")
     parser.add_argument("--allow-missing", action="store_true", help="score samples without a prediction 0")
     add_plugin(parser)
 
@@ -37,23 +39,27 @@ def add(commands: Subparsers) -> None:
 def command(args: argparse.Namespace) -> int:
     """Score recorded responses; no torch."""
     from evalkit.report.output import write_card
-    from evalkit.runs.folder import score_lines
-    from evalkit.runs.rescore import score_foreign, score_run
+    from evalkit.runs.rescore import Foreign, score_foreign, score_run
+    from evalkit.runs.results import score_lines
 
     if args.run:
-        given = ("task", "predictions", "card", "out", "allow_missing", "plugin")
-        if any(getattr(args, name) for name in given):
-            raise UsageError("score RUN takes only --data-root, --server-score and --json: the rest is in its run.json")
-        done = score_run(Path(args.run), args.data_root, dict(args.server_score))
+        foreign = ("task", "predictions", "card", "out", "allow_missing", "plugin", "judged")
+        if any(getattr(args, name) for name in foreign):
+            raise UsageError(
+                "score RUN takes only --data-root, --server-score, --judge-name and --json: the rest is in its run.json"
+            )
+        done = score_run(Path(args.run), args.data_root, dict(args.server_score), args.judge_name)
     else:
         if not (args.task and args.predictions and args.data_root):
             raise UsageError("score takes a run folder, or --task, --predictions and --data-root")
         if args.server_score:
             raise UsageError("--server-score is kept in a run folder: evalkit score RUN --server-score TASK=SCORE")
-        out = Path(args.out) if args.out else None
-        done = score_foreign(
-            args.task, Path(args.predictions), args.data_root, args.card, args.plugin, out, args.allow_missing
-        )
+        given = Foreign(
+            task=args.task, predictions=Path(args.predictions), data_root=args.data_root, card=args.card,
+            plugins=args.plugin, out=Path(args.out) if args.out else None, allow_missing=args.allow_missing,
+            judged=Path(args.judged) if args.judged else None, judge=args.judge_name,
+        )  # fmt: skip
+        done = score_foreign(given)
     text = write_card(done.out, done.card) if done.out else score_lines(done.scores)
     if args.json:
         emit(done.scores)

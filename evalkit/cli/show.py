@@ -33,7 +33,7 @@ def command(args: argparse.Namespace) -> int:
     """Show exactly what the model would be sent."""
     from evalkit.data.root import DataRoot
     from evalkit.models import find_model
-    from evalkit.runs.folder import report_gaps
+    from evalkit.runs.results import report_gaps
     from evalkit.selection import build_jobs, select
 
     root = DataRoot(args.data_root)

@@ -88,13 +88,3 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * sqrt(share * (1 - share) / n + spread / (4 * n))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def audit_note(task: str, found: Mapping[str, Any]) -> str:
-    """Return one line about a task's audit."""
-    scores = "no labels" if found["scores_differ"] is None else f"{found['scores_differ']} scores"
-    low, high = found["ci95"]
-    return (
-        f"{task}: batch audit, {found['answers_differ']} of {found['n']} answers differ from the reference engine "
-        f"(95% {100 * low:.1f}-{100 * high:.1f} %), {scores}"
-    )

@@ -25,10 +25,13 @@ from evalkit.media.decoder import Decoders
 from evalkit.models import find_model
 from evalkit.models.base import LocalRank, Model, Source, Wants
 from evalkit.redact import redact, redact_command
-from evalkit.runs.folder import Answered, RunFolder, read_run, report_gaps, score_lines, write_results
+from evalkit.runs.folder import RunFolder
 from evalkit.runs.lock import RunLock
+from evalkit.runs.record import RunRecord, has_record, read_run
+from evalkit.runs.rescore import recorded
+from evalkit.runs.results import report_gaps, score_lines, write_results
 from evalkit.runs.settings import differences, fingerprint, media_fingerprint, task_settings
-from evalkit.runs.store import answered_ids, read_shards, write_json, write_predictions
+from evalkit.runs.store import answered_ids, read_shards, write_predictions
 from evalkit.selection import Job, Selection, build_jobs, card_reference, say_skipped, select
 
 if TYPE_CHECKING:
@@ -142,12 +145,12 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     described = prepared.model.describe()
     settings = described.pop("settings", {}) | prepared.source.fingerprint()
     tasks = {job.task.name: task_settings(job, prepared.root, options.limit) for job in prepared.jobs}
-    record = read_run(options.out) if (options.out / "run.json").exists() else {}
+    record = read_run(options.out) if has_record(options.out) else None
     if record:
-        _refuse_other_settings(options.out, record["settings"], {"model": settings, "tasks": tasks})
-        tasks = record["settings"]["tasks"] | tasks
+        _refuse_other_settings(options.out, record.settings, {"model": settings, "tasks": tasks})
+        tasks = record.tasks | tasks
     # Recorded and compared, but not refused: a repaired image may be added to the same run.
-    media = record.get("settings", {}).get("media", {})
+    media = dict(record.settings.get("media", {})) if record else {}
     media |= {job.task.name: media_fingerprint(job, prepared.root) for job in prepared.jobs}
     all_settings = {"model": settings, "tasks": tasks, "media": media}
     hardware = {"machine": platform.machine(), "cores": _cores(), "device": described.get("device_name")}
@@ -158,26 +161,21 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
         "ranks": prepared.ranks.world,
         "hardware": hardware,
     }
-    write_json(
-        options.out / "run.json",
-        {
-            "model": {
-                "tile_size": prepared.source.tile_size or prepared.selection.card.tile_size,
-                **{
-                    key: redact(value) if isinstance(value, str) else value
-                    for key, value in {"name": options.model, **described}.items()
-                },
-            },
-            "card": card_reference(options.card),
-            "plugins": [str(Path(plugin).resolve()) for plugin in options.plugin],
-            "data_root": str(options.data_root.resolve()),
-            "fingerprint": fingerprint(all_settings),
-            "settings": all_settings,
-            "audit": record.get("audit", {}),
-            "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-            "launches": [*record.get("launches", []), launch],
+    named = {"name": options.model, **described}
+    RunRecord(
+        model={
+            "tile_size": prepared.source.tile_size or prepared.selection.card.tile_size,
+            **{key: redact(value) if isinstance(value, str) else value for key, value in named.items()},
         },
-    )
+        card=card_reference(options.card),
+        plugins=[str(Path(plugin).resolve()) for plugin in options.plugin],
+        data_root=str(options.data_root.resolve()),
+        fingerprint=fingerprint(all_settings),
+        settings=all_settings,
+        audit=record.audit if record else {},
+        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        launches=[*(record.launches if record else []), launch],
+    ).write(options.out)
 
 
 def _refuse_other_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -267,11 +265,10 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     out = prepared.options.out
     answered = []
     for job in prepared.jobs:
-        responses = read_shards(out / job.task.name / "shards")
-        write_predictions(out / job.task.name, job.samples, responses)
-        answered.append(Answered(job.task, job.samples, responses))
+        write_predictions(out / job.task.name, job.samples, read_shards(out / job.task.name / "shards"))
+        answered.append(recorded(out, job.task, prepared.root, prepared.options.limit))
     record = read_run(out)
-    record["launches"][-1] |= launch
+    record.launches[-1] |= launch
     reference = prepared.model.reference() if prepared.options.audit else None
     if prepared.options.audit and reference is None:
         say(f"--audit: nothing to audit, {prepared.options.model} has no reference engine")
@@ -280,8 +277,8 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
         found = audit(
             reference, prepared.jobs, by_task, prepared.decoders, prepared.options.audit, prepared.source.wants
         )
-        record["audit"] = record.get("audit", {}) | found
-    write_json(out / "run.json", record)
+        record.audit |= found
+    record.write(out)
     scores = write_results(out, answered)
     notes = "".join(f"note: {note}\n" for note in RunFolder(out, prepared.selection.card).notes)
     say(f"{score_lines(scores)}{notes}".rstrip())

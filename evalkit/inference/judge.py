@@ -16,16 +16,17 @@ from evalkit.inference.job import answer_units
 from evalkit.inference.options import JudgeOptions
 from evalkit.inference.plan import plan
 from evalkit.inference.ranks import Ranks
-from evalkit.judging import NOT_NAMED, Judge, settle
+from evalkit.judging import NOT_NAMED, Judge, Judged, settle
 from evalkit.media.decoder import Decoders
 from evalkit.models import find_model
 from evalkit.models.base import LocalRank, MediaGroup, Model, Source
 from evalkit.records import Generation, Recipe, Request, Response, Sample
 from evalkit.redact import redact
-from evalkit.runs.folder import Answered, read_run
 from evalkit.runs.judged import current_exchanges, judge_folder, write_exchanges
 from evalkit.runs.lock import RunLock
+from evalkit.runs.record import read_run
 from evalkit.runs.rescore import recorded
+from evalkit.runs.results import Answered
 from evalkit.runs.settings import differences
 from evalkit.runs.store import write_json
 from evalkit.selection import Job, select
@@ -107,12 +108,12 @@ def judge_run(run: Path, options: JudgeOptions) -> str:
         UsageError: no task of the run is judged, or the judge answered before under other settings.
     """
     record = read_run(run)
-    names = list(options.tasks or record["settings"]["tasks"])
-    plugins = tuple(dict.fromkeys([*record["plugins"], *options.plugin]))
-    root = DataRoot(options.data_root or record["data_root"])
+    names = list(options.tasks or record.tasks)
+    plugins = tuple(dict.fromkeys([*record.plugins, *options.plugin]))
+    root = DataRoot(options.data_root or record.data_root)
     source = find_model(options.judge, dict(options.model_option), plugins)
     name = options.judge_name or source.name or NOT_NAMED
-    tasks = [task for task in select(record["card"], names, plugins, root).tasks if task.judge]
+    tasks = [task for task in select(record.card, names, plugins, root).tasks if task.judge]
     if not tasks:
         raise UsageError(f"{run}: none of its tasks is judged ({', '.join(names)})")
     lock = RunLock(run)
@@ -121,7 +122,7 @@ def judge_run(run: Path, options: JudgeOptions) -> str:
         lock.claim()
         model = source.open(LocalRank())
         for task in tasks:
-            limit = record["settings"]["tasks"][task.name]["limit"]
+            limit = record.tasks[task.name]["limit"]
             _judge_task(run, recorded(run, task, root, limit), name, options.judge, source, model, root)
     return name
 
@@ -148,7 +149,7 @@ def _judge_task(
     judging = Judging(model, judge, name, answers)
     with Decoders(root) as decoders:  # never asked: a judge reads text only
         answer_units(made, [job], Ranks(), judging, "nothing", decoders, folder, lambda _: folder / "shards", LEASE_S)
-    write_exchanges(folder, current_exchanges(folder, texts))
+    write_exchanges(folder, Judged(name, current_exchanges(folder, texts)))
 
 
 def _requests(task: str, judge: Judge, answers: Mapping[str, tuple[Sample, str]]) -> Iterator[Request]:

@@ -9,11 +9,13 @@ from evalkit import __version__
 from evalkit.card import Card, load_card
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
+from evalkit.formula import Formula
 from evalkit.plugins import load_tasks
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.formats.text import render
 from evalkit.report.table import build
-from evalkit.runs.folder import RunFolder, open_runs, paired_test, read_run
+from evalkit.runs.folder import RunFolder, open_runs
+from evalkit.runs.record import read_run
 
 HUB_FORMATS = {"model-index": model_index_yaml, "eval-results": eval_results_yaml}
 
@@ -40,12 +42,12 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool)
     card = load_card(card_name)
     folders = open_runs(runs, card)
     if output not in HUB_FORMATS:
-        return render(build(card, folders, paired_test), output, compact)
+        return render(build(card, folders), output, compact)
     if len(folders) != 1:
         raise UsageError(f"--format {output} is the metadata of one model: give one run")
     record = read_run(runs[0])
-    name = Path(str(record["model"].get("name", runs[0].name))).name
-    found = list(_measurements(folders[0], card, record["plugins"]))
+    name = Path(str(record.model.get("name", runs[0].name))).name
+    found = list(_measurements(folders[0], card, record.plugins))
     if not found:
         raise UsageError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
     return HUB_FORMATS[output](name, found, folders[0].notes, f"evalkit {__version__}")
@@ -55,7 +57,7 @@ def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterato
     """Yield the score of each task, then of each card row that is a mean of several."""
     known = load_tasks(plugins)
     for name in run.tasks:
-        result = run.row([name])
+        result = run.row(Formula(task=name))
         if result is None or result.score is None or name not in known:
             continue
         task = known[name]
@@ -64,6 +66,7 @@ def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterato
         place = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
         yield Measurement(name, label, task.metric, result, *place)
     for row in card.rows():
-        result = run.row(row.tasks)
+        result = run.row(card.formula(row))
         if len(row.tasks) > 1 and result is not None and result.score is not None:
-            yield Measurement(row.id, row.label, row.metric, result)
+            metrics = dict.fromkeys(known[name].metric for name in row.tasks if name in known)
+            yield Measurement(row.id, row.label, row.metric or ", ".join(metrics), result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from evalkit.errors import UsageError
@@ -13,6 +13,7 @@ from evalkit.judging import NOT_NAMED, Exchange, Judge, Judged
 from evalkit.records import Response
 from evalkit.runs.store import read_predictions, shard_lines
 
+RECORD = "replies.jsonl"
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
@@ -33,48 +34,50 @@ def current_exchanges(folder: Path, answers: Mapping[str, str]) -> dict[str, Exc
     """Return the exchanges about these answers; one about an earlier answer is ignored.
 
     Args:
-        folder: a judge's folder.
+        folder: a judge's folder; its shards are the raw record, ``replies.jsonl`` may be all that a user kept.
         answers: the answers by id.
     """
-    found = {}
-    for line in shard_lines(folder / "shards"):
-        if not line.outcome.failed and answers.get(line.id) == line.response and "replies" in line.extra:
-            found[line.id] = exchange_of(line)
-    return found
+    if (folder / "shards").is_dir():
+        lines = shard_lines(folder / "shards")
+    else:
+        lines = iter(read_predictions(folder / RECORD, foreign=True).values())
+    return {
+        line.id: exchange_of(line)
+        for line in lines
+        if not line.outcome.failed and answers.get(line.id) == line.response and "replies" in line.extra
+    }
 
 
-def write_exchanges(folder: Path, exchanges: Mapping[str, Exchange]) -> None:
+def write_exchanges(folder: Path, judged: Judged) -> None:
     """Write a judge's ``replies.jsonl``: one line per judged sample."""
     lines = (
-        {"id": key, "replies": list(item.replies), "model": item.model, "response": item.response}
-        for key, item in exchanges.items()
+        {"id": key, "replies": list(item.replies), "model": judged.name, "response": item.response}
+        for key, item in judged.exchanges.items()
     )
-    write_atomically(folder / "replies.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_atomically(folder / RECORD, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def read_judged(path: Path, ids: Iterable[str], answers: Mapping[str, str], name: str | None) -> Judged:
+def read_judged(path: Path, answers: Mapping[str, str], name: str | None) -> Judged:
     """Return anyone's record of a judge.
 
     Args:
         path: JSONL with ``id`` and ``replies``; ``model`` and ``response`` are read if present.
-        ids: the task's ids.
-        answers: the answers by id.
+        answers: the answers that are scored, by id.
         name: the judge's name; None takes the record's.
 
     Raises:
         UsageError: a line that is not such an object, a duplicate or unknown id, several judges, or another answer than
             the one that is scored.
     """
-    lines = read_predictions(path, ids, foreign=True)
+    lines = read_predictions(path, answers, foreign=True)
     exchanges = {}
     for number, (key, line) in enumerate(lines.items(), start=1):
         if "replies" not in line.extra:
             raise UsageError(f"{path}:{number}: no key 'replies': not a judge's record")
-        judged = line.response if line.response else None
-        if judged is not None and judged != answers.get(key):
+        if line.response and line.response != answers[key]:
             raise UsageError(f"{path}: id {key!r}: the judged 'response' is not the answer that is scored")
         model = line.extra.get("model")
-        exchanges[key] = Exchange(tuple(line.extra["replies"]), model if isinstance(model, str) else None, judged)
+        exchanges[key] = Exchange(tuple(line.extra["replies"]), model if isinstance(model, str) else None, answers[key])
     names = {item.model for item in exchanges.values() if item.model}
     if name is None and len(names) > 1:
         raise UsageError(f"{path}: several judges ({', '.join(sorted(names))}); give one name with --judge-name")
@@ -96,7 +99,7 @@ def judged_of(task: Path, judge: Judge, wanted: str | None, answers: Mapping[str
     Raises:
         UsageError: the wanted judge was not asked, or several were and none of them is the card's.
     """
-    folders = {_name(folder): folder for folder in sorted((task / "judged").glob("*/")) if (folder / "shards").is_dir()}
+    folders = {_name(folder): folder for folder in sorted((task / "judged").glob("*/"))}
     if wanted is not None and wanted not in folders:
         raise UsageError(f"{task}: not judged by {wanted!r}; judges: {', '.join(folders) or 'none'}")
     chosen = wanted or (judge.name if judge.name in folders else None)

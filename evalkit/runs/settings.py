@@ -76,13 +76,20 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """Yield ``key: old value, now new value`` for each leaf in which two settings differ."""
+def differences(old: Any, new: Any, wording: str = "{old} -> {new}", name: str = "") -> Iterator[str]:
+    """Yield ``key: old value -> new value`` for each leaf in which two settings differ.
+
+    Args:
+        old: settings.
+        new: the other settings.
+        wording: how the two values are put.
+        name: key of these settings.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            yield from differences(old.get(key), new.get(key), wording, f"{name}.{key}" if name else str(key))
     elif old != new:
-        yield f"{name}: {_short(old)}, now {_short(new)}"
+        yield f"{name}: {wording.format(old=_short(old), new=_short(new))}"
 
 
 def _short(value: Any) -> str:

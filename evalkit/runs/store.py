@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from evalkit.data.readers import storable
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
+from evalkit.metrics.metric import in_range
 from evalkit.records import Outcome, Response, Sample, SampleScore
 
 _SCORE = TypeAdapter(SampleScore)
@@ -207,16 +208,22 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
 
 
 def write_scores(folder: Path, lines: Sequence[SampleScore]) -> None:
-    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` only where there is a fixed score."""
+    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` and ``keys`` only if there are any."""
     records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
     for record in records:
         if record["disagrees"] is None:
             del record["disagrees"]
+        if not record["keys"]:
+            del record["keys"]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
 
 
-def read_scores(path: Path) -> list[SampleScore]:
+def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
     """Return the lines of a ``scores.jsonl``.
+
+    Args:
+        path: the file.
+        unbounded: whether values may be more than 1 (``Task.unbounded``).
 
     Raises:
         UsageError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
@@ -232,8 +239,8 @@ def read_scores(path: Path) -> list[SampleScore]:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
-        if not all(value is None or 0 <= value <= 1 for value in (score.value, score.fixed)):
-            raise UsageError(f"{where}: a value is not within 0 and 1")
+        if not all(value is None or in_range(value, unbounded) for value in (score.value, score.fixed)):
+            raise UsageError(f"{where}: a value is not {'finite and at least 0' if unbounded else 'within 0 and 1'}")
         if score.id in scores:
             raise UsageError(f"{where}: id {score.id!r} occurs twice")
         scores[score.id] = score

@@ -12,7 +12,8 @@ from html import escape
 from typing import Any
 
 from evalkit.report.printed import PrintedTable, PrintedTables, Text, document
-from evalkit.report.table import Cell, RowResult, TableData
+from evalkit.report.table import Cell, TableData
+from evalkit.runs.folder import RowResult
 
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
@@ -197,7 +198,7 @@ def _json(tables: Sequence[TableData]) -> str:
                     "id": row.id,
                     "label": row.label,
                     "metric": row.metric,
-                    "tasks": row.tasks,
+                    "tasks": data.card.formula(row).tasks,
                     "published": row.published,
                     "note": row.note,
                     "flags": row.flags,
