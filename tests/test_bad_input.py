@@ -85,7 +85,7 @@ def twice(key: str) -> Callable[[str], str]:
 def test_a_label_file_that_names_a_question_twice(root: Path, cli: Cli) -> None:
     path = root / "data" / "docvqa" / "val" / "val_v1.0.json"
     path.write_text(twice("data")(path.read_text(encoding="utf-8")), encoding="utf-8")
-    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val_v1.0.json: record", "has gold answers already")
+    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val_v1.0.json: record", "duplicate gold answers")
 
 
 @pytest.mark.parametrize(

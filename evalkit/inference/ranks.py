@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evalkit.errors import IncompleteError
+from evalkit.errors import IncompleteError, first_line
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -111,7 +111,7 @@ def _call(operation: Callable[..., _T], *args: Any) -> _T:
     try:
         return operation(*args)
     except RuntimeError as error:  # torch's DistError: a lost connection, or PATIENCE ran out
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
+        reason = first_line(error)[:120]
         raise IncompleteError(
             f"lost connection to the job's store ({reason}): torchrun or the first node ended; all answers so far are "
             "kept; rerun the same command to resume"
