@@ -1,4 +1,4 @@
-"""A run folder with its data: every sample with what was asked, answered and scored."""
+"""A run folder with its data: every sample with its request, response and score."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Boxes(NamedTuple):
 
     Attributes:
         reference: the gold box.
-        predicted: the box as the official scorer reads it; None where the answer holds none.
-        iou: of the two; 0 without a predicted one.
+        predicted: the box as the official scorer reads it; None if the answer has none.
+        iou: of the two; 0 without a predicted box.
     """
 
     reference: Box
@@ -49,7 +49,7 @@ class Item(NamedTuple):
 
     @property
     def boxes(self) -> Boxes | None:
-        """Its boxes; None unless the gold answer is one."""
+        """Its boxes; None unless the gold answer is a box."""
         fields, gold = self.sample.fields, next(iter(self.sample.references), None)
         if not (isinstance(gold, tuple) and len(gold) == 4 and "width" in fields and "height" in fields):
             return None
@@ -69,7 +69,7 @@ class TaskView:
         task: the task.
         summary: its entry of scores.json.
         items: its samples, in order.
-        other_data: whether the data lead to other requests than those the run was asked with.
+        other_data: whether the data now produce other requests than those of the run.
     """
 
     task: Task
@@ -98,7 +98,7 @@ class RunView:
 
 
 def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -> RunView:
-    """Read a run folder and the data it is about.
+    """Read a run folder and its data.
 
     Args:
         run: the run folder.
@@ -129,18 +129,18 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
 
 
 def layouts_of(view: RunView) -> Cuts:
-    """Return how each view of a run is cut; None where its media is absent or cannot be read."""
+    """Return how each view of a run is cut; None if its media is absent or cannot be read."""
     shown = (one for task in view.tasks for item in task.items for one in item.request.views)
     with Decoders(view.root) as decoders:
         return layouts(shown, decoders.layout_of)
 
 
 def tiles_of(item: Item, cuts: Cuts) -> int | None:
-    """Return the number of tiles of a sample; None where its media cannot be read."""
-    found = [layout for one in item.request.views if (layout := cuts[one])]
-    if len(found) != len(item.request.views):
+    """Return the number of tiles of a sample; None if its media cannot be read."""
+    known = [layout for one in item.request.views if (layout := cuts[one])]
+    if len(known) != len(item.request.views):
         return None
-    return sum(layout.tiles * layout.images for layout in found)
+    return sum(layout.tiles * layout.images for layout in known)
 
 
 def _recipe(run: Path, task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
@@ -162,6 +162,6 @@ def _items(
     scores: Sequence[SampleScore],
 ) -> Iterator[Item]:
     if [sample.id for sample in samples] != [score.id for score in scores]:
-        raise UsageError(f"{run}: {task}/scores.jsonl is about other samples than the data; run evalkit score {run}")
+        raise UsageError(f"{run}: {task}/scores.jsonl does not match the samples of the data; run evalkit score {run}")
     for sample, request, score in zip(samples, requests, scores, strict=True):
         yield Item(sample, request, responses.get(sample.id, Response(sample.id, "", score.outcome)), score)
