@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from evalkit.report.plots import Plot, image
+from evalkit.report.plot_style import Plot, image
 
 
 class Section(NamedTuple):

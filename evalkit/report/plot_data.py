@@ -8,12 +8,11 @@ from pathlib import Path
 from evalkit.card import Card, load_card
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.inference.job import say
+from evalkit.report.plot_style import Plot, image
 from evalkit.report.plots import (
     Pair,
-    Plot,
     Series,
     bar_plot,
-    image,
     iou_plot,
     scatter_plot,
     score_plot,
