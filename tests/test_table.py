@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from evalkit.card import Card, load_card
-from evalkit.report.formats.text import render, width
+from evalkit.report.formats.markdown import width
+from evalkit.report.formats.render import render
 from evalkit.report.table import RowResult, build, verdict
 
 CHART = "chartqa_test_human+chartqa_test_augmented"

@@ -17,7 +17,8 @@ from evalkit.errors import IncompleteError
 from evalkit.records import Outcome, SampleScore
 from evalkit.report.compare import difference_p_value
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.formats.text import render, width
+from evalkit.report.formats.markdown import width
+from evalkit.report.formats.render import render
 from evalkit.report.table import RowResult, RunResult, TableData, build
 from tests.conftest import Cli
 

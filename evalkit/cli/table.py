@@ -10,7 +10,7 @@ from evalkit.card import Card, load_card
 from evalkit.errors import UsageError
 from evalkit.plugins import load_tasks
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.formats.text import render
+from evalkit.report.formats.render import render
 from evalkit.report.table import build
 from evalkit.runs.folder import RunFolder, open_runs, paired_test, read_run
 

@@ -18,7 +18,7 @@ from evalkit.inference.audit import audit_note
 from evalkit.metrics.statistics import cluster_bootstrap, interval
 from evalkit.records import Outcome, Response, Sample, SampleScore
 from evalkit.report.compare import Comparison, compare, difference_p_value, scored
-from evalkit.report.formats.text import render
+from evalkit.report.formats.render import render
 from evalkit.report.table import RowResult, RunResult, build
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores, write_json, write_scores
