@@ -13,7 +13,8 @@ from PIL import Image
 
 from evalkit.card import load_card
 from evalkit.report.plot_data import write_plots
-from evalkit.report.plots import Pair, Plot, Series, binned, image, iou_plot, scatter_plot, score_plot, trend_plot
+from evalkit.report.plot_style import Plot, image
+from evalkit.report.plots import Pair, Series, binned, iou_plot, scatter_plot, score_plot, trend_plot
 from evalkit.report.table import build
 from tests.test_table_formats import HOSTILE, Run, full
 

@@ -21,7 +21,7 @@ from evalkit.cli.main import main
 from evalkit.data.root import DataRoot
 from evalkit.media.load import frame_times
 from evalkit.records import Media, View
-from evalkit.report.html import data_json, page
+from evalkit.report.page import data_json, report_page
 from tests.conftest import HOSTILE_ANSWERS
 
 GROUNDING = "refcoco_val"
@@ -99,7 +99,7 @@ def test_the_policy_allows_this_script_and_no_network(report: Path) -> None:
 def test_pictures_are_capped_and_what_is_left_out_is_said(
     gold_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalkit.report.file.plots_html", lambda plots: "")  # slow, and tested elsewhere
+    monkeypatch.setattr("evalkit.report.page.image", lambda plot, output, theme: b"")  # slow, and tested elsewhere
     out = tmp_path / "r.html"
     main(["report", str(gold_run), "--images", "3", "--out", str(out)])
     text = out.read_text()
@@ -346,7 +346,7 @@ def test_five_thousand_samples_stay_smooth(browser: Chrome, content: dict[str, A
     samples = [dict(task["samples"][n % len(task["samples"])], id=f"n{n}") for n in range(5000)]
     out = tmp_path / "many.html"
     many = content | {"tasks": [task | {"samples": samples}]}
-    out.write_text(page("many", "", [], [], many, {}), encoding="utf-8")
+    out.write_text(report_page("many", "", [], [], many, {}), encoding="utf-8")
     browser.get(out.as_uri() + f"#{GROUNDING}")
     assert tab_count(browser) == "5000 of 5000"
     # A page of 5,000 rows would take seconds a frame; the bound leaves room for a busy machine.

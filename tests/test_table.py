@@ -10,7 +10,8 @@ import pytest
 
 from evalkit.card import Card, load_card
 from evalkit.formula import Formula
-from evalkit.report.formats.text import render, width
+from evalkit.report.formats.markdown import width
+from evalkit.report.formats.render import render
 from evalkit.report.table import build, verdict
 from evalkit.runs.folder import RowResult, RunFolder
 

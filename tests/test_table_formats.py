@@ -21,7 +21,8 @@ from evalkit.records import Outcome, SampleScore
 from evalkit.report import table
 from evalkit.report.compare import row_p_value
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.formats.text import render, width
+from evalkit.report.formats.markdown import width
+from evalkit.report.formats.render import render
 from evalkit.report.table import TableData, build
 from evalkit.runs.folder import RowResult, RunFolder
 from tests.conftest import Cli

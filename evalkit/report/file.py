@@ -17,10 +17,9 @@ from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
 from evalkit.records import Response, SampleScore, View
 from evalkit.report.compare import compare_folders, comparison_rows
-from evalkit.report.formats.text import html_table
-from evalkit.report.html import Section, list_html, page, plots_html, table_html
+from evalkit.report.page import Section, report_page
 from evalkit.report.plot_data import sample_plots, score_plots
-from evalkit.report.printed import document
+from evalkit.report.printed import PrintedTable, document, plain_table
 from evalkit.report.table import build
 from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.results import report_gaps
@@ -153,7 +152,7 @@ def write_report(options: ReportOptions) -> int:
         "iou": THRESHOLD,
         "tasks": [_task(task, album, others[task.task.name]) for task in view.tasks],
     }
-    text = page(
+    text = report_page(
         f"evalkit report: {folders[0].label}",
         f"against {folders[1].label}" if options.against else "",
         [*folders[0].notes, *_warnings(view, album)],
@@ -233,8 +232,8 @@ def _warnings(view: RunView, album: Album) -> Iterator[str]:
         yield f"data files are missing: {', '.join(view.missing)}"
 
 
-def _scores(folder: RunFolder) -> tuple[list[str], list[list[str]]]:
-    """Return head and a line per metric of each task; what is not of one metric stands in the first line."""
+def _scores(folder: RunFolder) -> PrintedTable:
+    """Return a line per metric of each task; what is not of one metric stands in the first line."""
     rows = []
     for name in folder.tasks:
         summary = SCALE | folder.summary(name)
@@ -247,7 +246,7 @@ def _scores(folder: RunFolder) -> tuple[list[str], list[list[str]]]:
         ]
         rows.append([name, summary["metric"], *_measured(summary, digits), *of_all])
         rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary["metrics"].items()]
-    return ["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows
+    return plain_table(["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows)
 
 
 def _measured(found: Mapping[str, Any], digits: int) -> list[str]:
@@ -262,16 +261,17 @@ def _measured(found: Mapping[str, Any], digits: int) -> list[str]:
 def _sections(
     options: ReportOptions, card: Card, folders: Sequence[RunFolder], view: RunView, cuts: Cuts
 ) -> list[Section]:
-    sections = [Section("Scores", table_html(*_scores(folders[0])))]
     tables = document(build(card, folders))
-    grids = "\n".join(f'<div class="wide">{html_table(grid)}</div>' for grid in tables.grids)
-    sections.append(Section(tables.title, list_html([tables.legend]) + grids))
+    sections = [
+        Section("Scores", tables=[_scores(folders[0])]),
+        Section(tables.title, lines=[tables.legend], tables=tables.grids),
+    ]
     if options.against:
         found = compare_folders(options.run, options.against, alpha=0.05)
         head, *rows = comparison_rows(found.comparison)
         settings = [f"setting {line}" for line in found.comparison.settings] or ["settings: the same"]
-        sections.append(Section(f"Against {folders[1].label}", table_html(head, rows) + list_html(settings)))
-    plots = [*score_plots(folders, card), *sample_plots([view], [cuts])]
+        sections.append(Section(f"Against {folders[1].label}", lines=settings, tables=[plain_table(head, rows)]))
     launches = [f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record.launches]
     made = [f"evalkit {__version__}", f"fingerprint {view.record.fingerprint}", *launches]
-    return [*sections, Section("Plots", plots_html(plots)), Section("How it was made", list_html(made))]
+    plots = [*score_plots(folders, card), *sample_plots([view], [cuts])]
+    return [*sections, Section("Plots", plots=plots), Section("How it was made", lines=made)]

@@ -12,7 +12,7 @@ from evalkit.files import write_atomically
 from evalkit.formula import Formula
 from evalkit.plugins import load_tasks
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.formats.text import render
+from evalkit.report.formats.render import render
 from evalkit.report.table import build
 from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.record import read_run

@@ -10,13 +10,12 @@ from evalkit.card import Card, load_card
 from evalkit.console import say
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.formula import Formula
+from evalkit.report.plot_style import Plot, image
 from evalkit.report.plots import (
     Pair,
     Part,
-    Plot,
     Series,
     bar_plot,
-    image,
     iou_plot,
     scatter_plot,
     score_plot,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,19 +12,13 @@ from evalkit.card import Card, Row
 from evalkit.metrics.boxes import THRESHOLD
 from evalkit.metrics.statistics import interval
 from evalkit.metrics.sums import question_sums
+from evalkit.report.plot_style import COLOURS, LINES, MARKERS, Plot, bar_style, marker_style, new_figure
 from evalkit.report.table import TableData, published_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with every common colour vision; the same order of markers and hatches.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "v", "P", "X")
-LINES = ("-", "--", ":", "-.")
-HATCHES = ("", "//", "..", "xx", "--", "++")
-THEMES = {"light": ("#ffffff", "#1b1f24", "#9aa0a6"), "dark": ("#16191d", "#e6e8ea", "#6b7178")}
-FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC")
 PANEL_COLUMNS = 3
 
 
@@ -52,80 +42,6 @@ class Pair(NamedTuple):
     y: float
     x_ci: tuple[float, float] | None
     y_ci: tuple[float, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """One plot, drawn when it is asked for.
-
-    Attributes:
-        name: of its files.
-        title: its heading.
-        about: what it shows, in words: the text beside it and for those who cannot see it.
-        draw: returns it, inside a theme.
-    """
-
-    name: str
-    title: str
-    about: str
-    draw: Callable[[], Figure]
-
-
-def image(plot: Plot, output: str, theme: str = "light") -> bytes:
-    """Return a plot as the bytes of an ``svg`` or ``png`` file; the same input gives the same bytes."""
-    with _themed(theme), warnings.catch_warnings():
-        # An SVG's text is drawn by its viewer's fonts; in a PNG a box stands for a glyph that no font here has.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = plot.draw()
-        figure.suptitle(plot.title, fontsize="medium", fontweight="bold")
-        file = io.BytesIO()
-        metadata: dict[str, Any] = {"Date": None} if output == "svg" else {"Software": None}
-        figure.savefig(file, format=output, metadata=metadata, dpi=150)
-    return file.getvalue()
-
-
-@contextmanager
-def _themed(theme: str) -> Iterator[None]:
-    from matplotlib import font_manager, rc_context
-
-    paper, ink, grey = THEMES[theme]
-    known = set(font_manager.get_font_names())
-    settings: dict[str, Any] = {
-        "font.family": [name for name in FONTS if name in known] or ["sans-serif"],
-        "font.size": 9,
-        "svg.fonttype": "none",  # text stays text: small, sharp and searchable
-        "svg.hashsalt": "evalkit",
-        "text.parse_math": False,  # a run's label may hold dollar signs
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.alpha": 0.35,
-        "grid.color": grey,
-        "hatch.color": paper,
-        "legend.frameon": False,
-        "figure.facecolor": paper,
-        "axes.facecolor": paper,
-        "savefig.facecolor": paper,
-    }
-    inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    themed: Any = settings | dict.fromkeys(inks, ink)  # the keys' own type changes with matplotlib
-    with rc_context(themed):
-        yield
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _style(place: int) -> dict[str, Any]:
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-
-
-def _bar_style(place: int) -> dict[str, Any]:
-    return {"color": COLOURS[place % len(COLOURS)], "hatch": HATCHES[place % len(HATCHES)]}
 
 
 def _errors(score: float, ci95: tuple[float, float] | None) -> tuple[float, float]:
@@ -153,7 +69,7 @@ def score_plot(data: TableData) -> Plot | None:
         return None
 
     def draw() -> Figure:
-        figure = _figure(8, 1.2 + 0.42 * len(rows))
+        figure = new_figure(8, 1.2 + 0.42 * len(rows))
         axes = figure.subplots()
         for line, place in enumerate(rows):
             _score_line(axes, data, place, -line)
@@ -183,7 +99,9 @@ def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
             continue
         error = [[_share(row, side)] for side in _errors(result.score, result.ci95)]
         height = line + 0.22 * ((number + 0.5) / len(data.runs) - 0.5) * (len(data.runs) > 1) * 2
-        axes.errorbar(_share(row, result.score), height, xerr=error, ls="", capsize=3, label=label, **_style(number))
+        axes.errorbar(
+            _share(row, result.score), height, xerr=error, ls="", capsize=3, label=label, **marker_style(number)
+        )
 
 
 def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
@@ -195,7 +113,7 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     offset = int(card.model is not None)  # the published bars stand before the runs'
 
     def draw() -> Figure:
-        figure = _figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (offset + len(labels)))), 4.2)
+        figure = new_figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (offset + len(labels)))), 4.2)
         axes = figure.subplots()
         step = 0.8 / (offset + len(labels))
         published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
@@ -209,7 +127,7 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
                 _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
                 for result, (data, at) in zip(found, rows, strict=True)
             ]
-            axes.bar(places + (number + offset) * step, heights, step, label=label, **_bar_style(number))
+            axes.bar(places + (number + offset) * step, heights, step, label=label, **bar_style(number))
         names = [data.table.rows[at].label for data, at in rows]
         axes.set_xticks(places + step * (len(labels) + offset - 1) / 2, names, rotation=40, ha="right")
         axes.set_ylim(0, 100)
@@ -246,13 +164,13 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
     names = list(dict.fromkeys(name for found in parts.values() for name in found))
 
     def draw() -> Figure:
-        figure = _figure(8, 1.4 + 0.26 * len(names) * max(1, len(parts)))
+        figure = new_figure(8, 1.4 + 0.26 * len(names) * max(1, len(parts)))
         axes = figure.subplots()
         step = 0.8 / len(parts)
         for number, (label, found) in enumerate(parts.items()):
             places = [-(line + number * step) for line in range(len(names))]
             shown = [found.get(name, Part(0.0, 100.0, 0)) for name in names]
-            axes.barh(places, [part.percent for part in shown], step, label=label, **_bar_style(number))
+            axes.barh(places, [part.percent for part in shown], step, label=label, **bar_style(number))
             for place, part in zip(places, shown, strict=True):
                 text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, place)
                 axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
@@ -312,7 +230,7 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
             errors = np.transpose([_errors(mean, ci95) for _, mean, ci95 in bins])
             axes.errorbar(
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
-                ls=LINES[place % len(LINES)], **_style(place),
+                ls=LINES[place % len(LINES)], **marker_style(place),
             )  # fmt: skip
         axes.set_ylim(-4, max(104, axes.get_ylim()[1]))  # beyond only if a task's values are unbounded
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -358,7 +276,7 @@ def _panel_plot(
 
     def draw() -> Figure:
         columns = min(PANEL_COLUMNS, len(tasks))
-        figure = _figure(0.8 + 2.6 * columns, 1.0 + 2.1 * math.ceil(len(tasks) / columns))
+        figure = new_figure(0.8 + 2.6 * columns, 1.0 + 2.1 * math.ceil(len(tasks) / columns))
         panels = _panels(figure, len(tasks))
         for place, (axes, (task, series)) in enumerate(zip(panels, tasks.items(), strict=True)):
             panel(axes, task, series)
@@ -378,12 +296,12 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = 
     """Return the scores of one run against those of another, task by task."""
 
     def draw() -> Figure:
-        figure = _figure(6.4, 5.6)
+        figure = new_figure(6.4, 5.6)
         axes = figure.subplots()
         axes.axline((0, 0), slope=1, color=axes.xaxis.label.get_color(), lw=1, ls="--")
         for place, pair in enumerate(pairs):
             errors = [np.transpose([_errors(pair.x, pair.x_ci)]), np.transpose([_errors(pair.y, pair.y_ci)])]
-            style = _style(place) | {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)]}
+            style = marker_style(place) | {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)]}
             axes.errorbar(pair.x, pair.y, xerr=errors[0], yerr=errors[1], ls="", label=pair.task, lw=0.8, **style)
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)

@@ -63,6 +63,11 @@ class PrintedTables(NamedTuple):
     grids: list[PrintedTable]
 
 
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> PrintedTable:
+    """Return a table of texts, without a title and notes."""
+    return PrintedTable("", "", [], list(head), [[Text(text) for text in row] for row in rows], "", [])
+
+
 def document(tables: Sequence[TableData], compact: bool = False) -> PrintedTables:
     """Return tables as texts.
 
