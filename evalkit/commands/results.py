@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, NamedTuple
@@ -226,15 +227,22 @@ class RunFolder:
         if found.plain_mean:
             return mean(found.metric, maximum=found.maximum, decimals=found.decimals)
         where = f"{self._out}: task {task!r} is scored by {found.metric!r}"
-        try:
-            known = load_tasks(self._plugins)
-        except UsageError as error:
-            raise UsageError(f"{where}, which only its --plugin file can compute: {error}") from error
+        known, why = self._known_tasks
         if task not in known:
-            raise UsageError(f"{where}, which only its task can compute; no --plugin file of the run defines that task")
+            raise UsageError(
+                f"{where}, which only its task can compute, and no --plugin file of the run defines it{why}"
+            )
         if known[task].metric != found.metric:
             raise UsageError(f"{where}, now by {known[task].metric!r}; run evalkit score {self._out}")
         return known[task].metrics[0]
+
+    @cached_property
+    def _known_tasks(self) -> tuple[dict[str, Task], str]:
+        """All tasks; those of evalkit alone, and why, if a plugin of the run cannot be loaded any more."""
+        try:
+            return load_tasks(self._plugins), ""
+        except UsageError as error:
+            return load_tasks(), f" ({error})"
 
     @property
     def tasks(self) -> list[str]:
@@ -280,6 +288,8 @@ def paired_test(run: RunResult, base: RunResult, tasks: Sequence[str]) -> float 
         return None
     if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
         return None  # a server gives no score of a single sample
+    if any(run.summary(name)["metric"] != base.summary(name)["metric"] for name in tasks):
+        return None
     lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
     return row_p_value({name: run.metric(name) for name in tasks}, lines[0], lines[1])
 
@@ -309,7 +319,8 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     ]
     settings = [read_run(folder)["settings"] for folder in (run, base)]
     notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
-    metrics = {name: ours.metric(name) for name in ours.tasks if name in theirs.tasks}
+    both = [name for name in lines[0] if name in lines[1] and all(scored(side[name]) for side in lines)]
+    metrics = {name: ours.metric(name) for name in both}
     for name, metric in metrics.items():
         if (other := theirs.summary(name)["metric"]) != metric.name:
             raise UsageError(
