@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from evalkit.demo import CHECKPOINT
+from evalkit.errors import ModelUnavailable
 from evalkit.inference.worker import _answers
 from evalkit.models import load_model
 from evalkit.models.base import MediaGroup
@@ -184,3 +185,27 @@ def test_the_benchmark_asks_both_engines_the_same(tmp_path: Path) -> None:
     assert gap(model, groups[0], 0, answers[0, 0], other) >= 0  # of the second step, where they part
     assert unavoidable(model, groups) > unavoidable(model, groups[:1]) > 0
     assert len(list(table([row]))) == 3
+
+
+def test_a_lost_device_ends_the_rank(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
+
+    request = Request("t", 0, "0", "?", (), Generation(4))
+    for chosen in (model, model.reference()):
+        monkeypatch.setattr(chosen.engine, "answer", lost)
+        monkeypatch.setattr("evalkit.models.internvl2.model.answer_alone", lost)
+        with pytest.raises(ModelUnavailable, match=r"cpu is lost \(CUDA error: an illegal memory access"):
+            list(_answers(chosen, [MediaGroup([request], [])]))
+
+
+def test_what_the_engine_cannot_do_is_that_samples_failure(model: InternVL2Model) -> None:
+    requests = [
+        Request("t", 0, "warm", "?", (), Generation(2, temperature=0.5)),
+        Request("t", 1, "own", "?", (), Generation(2), system="Be brief."),
+    ]
+    found = {request.id: response for request, response in model.answer([MediaGroup(requests, [])])}
+    assert found["warm"].outcome is Outcome.MODEL_ERROR and "temperature 0.5" in found["warm"].reason
+    plain = Request("t", 1, "own", "?", (), Generation(2))
+    ((_, other),) = model.answer([MediaGroup([plain], [])])
+    assert found["own"].prompt_tokens != other.prompt_tokens

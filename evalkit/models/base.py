@@ -27,7 +27,7 @@ class MediaGroup(NamedTuple):
     """Requests that look at the same media.
 
     Attributes:
-        requests: at least one, all with equal ``views``.
+        requests: at least one, all with equal ``views`` and ``merged``.
         media: one entry per ``<image>``, as ``Source.wants`` says: uint8 tiles of shape (tiles, S, S, 3), a uint8 RGB
             image of shape (H, W, 3), or the bytes of an image file; empty if the model wants nothing.
     """

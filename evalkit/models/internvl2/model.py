@@ -19,7 +19,7 @@ from evalkit.models.internvl2.engine import Engine, Finished, Group
 from evalkit.models.internvl2.generation import Prompt, Sampling, answer_alone
 from evalkit.models.internvl2.memory import usable_bytes
 from evalkit.models.internvl2.network import load_network, normalise
-from evalkit.models.internvl2.prompt import CONTEXT, END, IMAGE, chat_prompt, encode_prompt
+from evalkit.models.internvl2.prompt import CONTEXT, END, IMAGE, SYSTEM, chat_prompt, encode_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer, TokenizerLike
 from evalkit.records import Outcome, Request, Response
 
@@ -122,30 +122,32 @@ class InternVL2Model(Model):
         for request in requests:
             limits = request.generation
             try:
-                ids = encode_prompt(self.tokenizer, chat_prompt(request.prompt), tiles, self.config.tokens_per_tile)
+                if limits.temperature:
+                    raise ValueError(f"temperature {limits.temperature:g}: this engine decodes greedily only")
+                text = chat_prompt(request.prompt, request.system or SYSTEM)
+                ids = encode_prompt(self.tokenizer, text, tiles, self.config.tokens_per_tile)
             except ValueError as error:
                 refused.append((request, Response(request.id, "", Outcome.MODEL_ERROR, reason=str(error))))
             else:
                 yield request, Prompt(ids, limits.max_new_tokens, limits.min_new_tokens)
 
     def _answer(self, groups: Iterator[Group]) -> Iterator[Finished]:
-        if self.shared:
-            try:
+        try:
+            if self.shared:
                 yield from self.engine.answer(groups)
-            except (RuntimeError, MemoryError) as error:
-                if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
-                    self.engine.shrink()
-                elif "CUDA error" in str(error):  # every later call on this device would fail too
-                    raise ModelUnavailable(
-                        f"{self.device} is lost ({first_line(error)}); the same command resumes"
-                    ) from error
-                raise
-            return
-        for group in groups:
-            for row, prompt in enumerate(group.prompts):
-                (features,) = self._features([group.media])
-                answer = answer_alone(self.network.language_model, prompt, features, self.context_id, self.end_id)
-                yield Finished(group.key, row, answer)
+                return
+            for group in groups:
+                for row, prompt in enumerate(group.prompts):
+                    (features,) = self._features([group.media])
+                    answer = answer_alone(self.network.language_model, prompt, features, self.context_id, self.end_id)
+                    yield Finished(group.key, row, answer)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
+                self.engine.shrink()
+            elif "CUDA error" in str(error):  # every later call on this device would fail too
+                reason = f"{self.device} is lost ({first_line(error)}); the same command resumes"
+                raise ModelUnavailable(reason) from error
+            raise
 
     def _features(self, media: Sequence[Pixels | Tensor | None]) -> list[Tensor | None]:
         """Return the features of several groups, (context tokens, width) each; their tiles are encoded together."""

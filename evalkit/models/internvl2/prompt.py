@@ -13,9 +13,9 @@ IMAGE = "<image>"
 CONTEXT = "<IMG_CONTEXT>"
 
 
-def chat_prompt(question: str) -> str:
+def chat_prompt(question: str, system: str = SYSTEM) -> str:
     """Return the whole prompt of one user turn; there is no newline between ``<|im_end|>`` and ``<|im_start|>``."""
-    return f"<|im_start|>system\n{SYSTEM}{END}<|im_start|>user\n{question}{END}<|im_start|>assistant\n"
+    return f"<|im_start|>system\n{system}{END}<|im_start|>user\n{question}{END}<|im_start|>assistant\n"
 
 
 def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tokens_per_tile: int) -> list[int]:

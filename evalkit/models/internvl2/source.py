@@ -17,7 +17,7 @@ from evalkit.data.root import file_sha256
 from evalkit.errors import UsageError, first_line
 from evalkit.models.base import LocalRank, Rendered, Source, Work
 from evalkit.models.internvl2.config import read_config, resolve_checkpoint
-from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
+from evalkit.models.internvl2.prompt import SYSTEM, chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.requests import marker_count
 
@@ -83,7 +83,7 @@ class InternVL2Source(Source):
 
     def render(self, request: Request, layouts: Sequence[Layout]) -> Rendered:
         """Return the chat prompt and its length."""
-        text = chat_prompt(request.prompt)
+        text = chat_prompt(request.prompt, request.system or SYSTEM)
         images = marker_count(request, layouts)
         tiles = sum(item.tiles * item.images for item in layouts)
         return Rendered(text, prompt_length(self.tokenizer, text, images, tiles, self.config.tokens_per_tile))
