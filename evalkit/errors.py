@@ -10,15 +10,25 @@ class EvalkitError(Exception):
 
 
 class UsageError(EvalkitError):
-    """The user's input is wrong: usage, configuration or the content of a file."""
+    """The user's input is wrong: usage, configuration or the content of a file.
+
+    A model may raise it while it answers, to end its rank with nothing written for the requests in flight.
+    """
 
     exit_code = 2
 
 
 class IncompleteError(EvalkitError):
-    """A data file is missing or samples have no answer; what is there was kept."""
+    """A data file is missing or samples have no answer; partial results are kept."""
 
     exit_code = 3
+
+
+class ModelUnavailable(IncompleteError):
+    """A model cannot answer at all any more: its device or server is lost.
+
+    It ends the rank with nothing written for the requests in flight, so the same command resumes them.
+    """
 
 
 class MediaError(Exception):
@@ -33,3 +43,8 @@ class MediaError(Exception):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

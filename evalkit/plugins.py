@@ -1,12 +1,16 @@
-"""Finds the benchmark plugins: the ``tasks/`` folder, the entry points ``evalkit.tasks`` and ``--plugin`` files."""
+"""Finds plugins: the ``tasks/`` folder, entry points and ``--plugin`` files, which hold ``TASKS`` and ``MODELS``."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.task import Task
@@ -32,15 +36,14 @@ def load_tasks(plugins: Sequence[str] = ()) -> dict[str, Task]:
     """
     tasks: dict[str, Task] = {}
     for file in sorted(shipped("tasks").glob("[a-z]*.py")):
-        _add(tasks, _tasks_of_file(file), str(file))
+        _add(tasks, getattr(module_of(file), "TASKS", None), str(file))
     for point in entry_points(group="evalkit.tasks"):
-        try:
-            found = point.load()
-        except Exception as error:
-            raise UsageError(f"entry point {point.name} ({point.value}) cannot be loaded: {error!r}") from error
-        _add(tasks, found, f"entry point {point.name}")
+        _add(tasks, load_point(point), f"entry point {point.name}")
     for plugin in plugins:
-        _add(tasks, _tasks_of_file(Path(plugin)), plugin)
+        module = module_of(Path(plugin))
+        if not hasattr(module, "TASKS") and not hasattr(module, "MODELS"):
+            raise UsageError(f"{plugin}: a plugin defines TASKS, a tuple of evalkit.task.Task, or MODELS")
+        _add(tasks, getattr(module, "TASKS", ()), plugin)
     return tasks
 
 
@@ -61,16 +64,36 @@ def choose(tasks: dict[str, Task], names: Iterable[str]) -> list[Task]:
     return chosen
 
 
-def _tasks_of_file(file: Path) -> object:
+def load_point(point: EntryPoint) -> Any:
+    """Return what an entry point names.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
+    try:
+        return point.load()
+    except Exception as error:  # a plugin is foreign code: whatever it raises is its author's to fix
+        raise UsageError(f"entry point {point.name} ({point.value}) cannot be loaded: {error!r}") from error
+
+
+@cache
+def module_of(file: Path) -> ModuleType:
+    """Return a plugin file as a module, loaded once.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
     spec = importlib.util.spec_from_file_location(f"evalkit_plugin_{file.stem}", file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise UsageError(f"plugin {file}: not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pydantic look annotations up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a plugin is foreign code: whatever it raises is its author's to mend
+    except Exception as error:  # as in load_point
+        del sys.modules[spec.name]
         raise UsageError(f"plugin {file} cannot be loaded: {error!r}") from error
-    return getattr(module, "TASKS", None)
+    return module
 
 
 def _add(tasks: dict[str, Task], found: object, source: str) -> None:

@@ -20,11 +20,12 @@ class Outcome(str, Enum):
     MEDIA_ERROR = "media_error"
     MODEL_ERROR = "model_error"
     MISSING = "missing"
+    UNJUDGED = "unjudged"
 
     @property
     def failed(self) -> bool:
-        """Whether there is no answer to score (the sample counts wrong whatever the scorer does)."""
-        return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING)
+        """Whether there is nothing to score (the sample scores 0 whatever the scorer does)."""
+        return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING, Outcome.UNJUDGED)
 
 
 MediaKind = Literal["image", "row", "video", "frames", "gif"]
@@ -60,6 +61,7 @@ class Sample:
         group: samples with the same group share their media; the cluster of the bootstrap.
         subset: sub-task or category, for the break-down of the score.
         fields: what the scorer needs besides (options, image size, ...).
+        keys: what metrics group samples by, or the gold label (``image``, ``figure``, ``label``, ...): texts by name.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Sample:
     group: str
     subset: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +126,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Greedy decoding limits of one request, in tokens."""
+    """How one request is decoded.
+
+    Attributes:
+        max_new_tokens: limit of the answer, in tokens.
+        min_new_tokens: the end token is forbidden before this many tokens.
+        temperature: 0 decodes greedily.
+    """
 
     max_new_tokens: int
     min_new_tokens: int = 1
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,8 @@ class Request:
         id: the sample's id.
         prompt: the user turn, ``<image>`` where each image or frame goes.
         views: the media behind the ``<image>`` markers, in order (a video fills several).
-        generation: decoding limits.
+        generation: how it is decoded.
+        system: system message; empty for the model's own.
     """
 
     task: str
@@ -148,6 +159,7 @@ class Request:
     prompt: str
     views: tuple[View, ...]
     generation: Generation
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +190,7 @@ class Score:
     """A scorer's word on one answer.
 
     Attributes:
-        value: the official scorer's value, 0..1, quirks included.
+        value: the official scorer's value, 0..1 (more only in an ``unbounded`` task), quirks included.
         answer: the answer as parsed; None where nothing could be parsed.
         fixed: the value with the named official defects mended; None: the same as ``value``.
     """
@@ -196,13 +208,14 @@ class SampleScore:
         id: the sample's id.
         value: contribution in 0..1 by the official scorer; None where the labels are hidden.
         answer: the answer as parsed.
-        outcome: one of the six outcomes.
+        outcome: what became of it.
         reason: why it failed or could not be parsed.
         group: the sample's media group.
         unit: the question this sample is a rotation of; None where the sample is the question.
         fixed: value with the official defects mended.
         subset: the sample's subset.
         disagrees: whether ``fixed`` is another value; None where the task has no fixed score or hidden labels.
+        keys: the sample's keys, for its task's metrics.
     """
 
     id: str
@@ -215,3 +228,4 @@ class SampleScore:
     fixed: float | None
     subset: str | None
     disagrees: bool | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import getsourcefile, unwrap
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from evalkit.errors import UsageError
-from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
+from evalkit.judging import Judged, settle
+from evalkit.metrics.metric import Metric, in_range
+from evalkit.metrics.statistics import Combine, Interval, interval, plain_mean
+from evalkit.metrics.sums import GroupSums, group_sums
 from evalkit.records import Outcome, Response, Sample, SampleScore, Score
 from evalkit.task import Task
-
-PERCENT = 100.0
 
 
 class TaskScores(NamedTuple):
@@ -25,23 +26,30 @@ class TaskScores(NamedTuple):
     lines: list[SampleScore]
 
 
-def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Response]) -> TaskScores:
+def score_task(
+    task: Task, samples: Sequence[Sample], responses: Mapping[str, Response], judged: Judged | None = None
+) -> TaskScores:
     """Score one task.
 
     Args:
         task: the task.
         samples: all its samples, in order.
         responses: responses by id; a sample without one is ``missing``.
+        judged: what a judge said of the answers; None if none was asked.
 
     Raises:
-        UsageError: see ``check_labels``; or a value that is not within 0 and 1.
+        UsageError: see ``check_labels`` and ``group_sums``; or a value that is not within 0 and 1.
     """
     scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
-    lines = [_score(task, sample, responses.get(sample.id, absent), scored) for sample in samples]
+    lines = [_score(task, sample, responses.get(sample.id, absent), scored, judged) for sample in samples]
     counts = Counter(line.outcome for line in lines)
+    metric, *others = task.metrics
     summary: dict[str, Any] = {
-        "metric": task.metric,
+        "metric": metric.name,
+        "maximum": metric.maximum,
+        "decimals": metric.decimals,
+        "plain_mean": metric.is_plain,
         "score": None,
         "n": len(lines),
         "expected_n": task.expected_n,
@@ -51,13 +59,19 @@ def score_task(task: Task, samples: Sequence[Sample], responses: Mapping[str, Re
         "subsets": {},
         "scorer_sha256": scorer_sha256(task),
     }
+    if task.unbounded:
+        summary["unbounded"] = True
+    if task.judge:
+        answers = {key: item.response for key, item in responses.items() if not item.outcome.failed}
+        summary["judge"] = _judge_summary(task, samples, answers, judged)
     if scored:
-        official = observations(lines)
-        summary["score"] = PERCENT * _mean(official)
-        summary["ci95"] = _interval(official)
+        summary |= _measured(task, metric, lines)
         if task.defects:
-            summary["fixed_score"] = PERCENT * _mean(observations(lines, fixed=True))
-        summary["subsets"] = _subsets(lines)
+            fixed = [replace(line, value=line.fixed) for line in lines]
+            summary["fixed_score"] = _sums(task.name, metric.fixed or metric, fixed).score
+        summary["subsets"] = _subsets(task, metric, lines)
+        if others:
+            summary["metrics"] = {one.name: _measured(task, one, lines) for one in others}
     return TaskScores(summary, lines)
 
 
@@ -74,6 +88,16 @@ def check_labels(task: Task, samples: Sequence[Sample]) -> bool:
     return scored
 
 
+def row_interval(tasks: Mapping[str, tuple[Metric, Sequence[SampleScore]]], combine: Combine = plain_mean) -> Interval:
+    """Return the interval of a row of a card from one joint draw of its tasks' media groups.
+
+    Args:
+        tasks: metric and score lines of each task.
+        combine: the row's value from those of its tasks, arrays of one shape.
+    """
+    return interval({name: _sums(name, metric, lines) for name, (metric, lines) in tasks.items()}, combine)
+
+
 def scorer_sha256(task: Task) -> str:
     """Return the hash of the code that turns an answer into a value: the plugin's file and the metrics."""
     plugin = getsourcefile(unwrap(getattr(task.score, "func", task.score)))
@@ -82,26 +106,23 @@ def scorer_sha256(task: Task) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def observations(lines: Sequence[SampleScore], fixed: bool = False) -> list[Observation]:
-    """Return (media group, value) of each question; the rotations of a question are one, right only if all are."""
-    units: dict[tuple[str, bool], Observation] = {}
-    for line in lines:
-        value = (line.fixed if fixed else line.value) or 0.0
-        unit = (line.id, False) if line.unit is None else (line.unit, True)
-        units[unit] = (line.group, min(value, units[unit][1]) if unit in units else value)
-    return list(units.values())
-
-
-def _score(task: Task, sample: Sample, response: Response, scored: bool) -> SampleScore:
-    verdict = Score(0.0, None)
-    outcome, reason = response.outcome, response.reason
+def _score(task: Task, sample: Sample, response: Response, scored: bool, judged: Judged | None) -> SampleScore:
+    verdict, outcome, reason = Score(0.0, None), response.outcome, response.reason
     if not outcome.failed:
-        verdict = task.score(sample, response.response) if scored else Score(0.0, response.response.strip() or None)
+        found, lacking = _read(task, sample, response.response, judged) if scored else (None, "")
+        if not scored:
+            verdict = Score(0.0, response.response.strip() or None)
+        elif found is None:
+            outcome, reason = Outcome.UNJUDGED, lacking
+        else:
+            verdict = found
         if verdict.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
     fixed = verdict.value if verdict.fixed is None else verdict.fixed
-    if not (0 <= verdict.value <= 1 and 0 <= fixed <= 1):
-        raise UsageError(f"task {task.name}: sample {sample.id!r}: its scorer gave {verdict.value}, not within 0 and 1")
+    for value in (verdict.value, fixed):
+        if not in_range(value, task.unbounded):
+            allowed = "a finite value of at least 0" if task.unbounded else "0..1"
+            raise UsageError(f"task {task.name}: sample {sample.id!r}: scorer returned {value}, expected {allowed}")
     return SampleScore(
         id=sample.id,
         value=verdict.value if scored else None,
@@ -113,23 +134,62 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool) -> Samp
         fixed=fixed if scored else None,
         subset=sample.subset,
         disagrees=fixed != verdict.value if scored and task.defects else None,
+        keys=sample.keys,
     )
 
 
-def _mean(pairs: Sequence[Observation]) -> float:
-    return fmean(value for _, value in pairs)
+def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tuple[Score | None, str]:
+    """Return the score of an answer; or None, and why it is not judged."""
+    judge = task.judge
+    exchange = judged.exchanges.get(sample.id) if judged else None
+    if judge is None or judge.ask(sample, answer) is None or (exchange is None and judge.fallback):
+        return task.score(sample, answer), ""
+    if exchange is None:
+        return None, "not judged"
+    settled = settle(judge, sample, answer, exchange.replies)
+    if settled.temperature is not None:
+        return None, f"the judge's record ends after {len(exchange.replies)} replies, more were to follow"
+    return settled.score, "no reply of the judge can be used"
 
 
-def _interval(pairs: Sequence[Observation]) -> list[float] | None:
-    if len({cluster for cluster, _ in pairs}) < 2:
-        return None  # one cluster says nothing about the spread between clusters
-    low, high = interval(cluster_bootstrap([pairs])[:, 0])
-    return [PERCENT * low, PERCENT * high]
+def _judge_summary(task: Task, samples: Sequence[Sample], answers: Mapping[str, str], judged: Judged | None) -> Any:
+    """Return who judged, how many answers needed it and were judged, and replies that the retry rule never reached."""
+    judge = task.judge
+    assert judge is not None
+    asked = [item for item in samples if item.id in answers and judge.ask(item, answers[item.id]) is not None]
+    exchanges = judged.exchanges if judged else {}
+    unused = sum(
+        len(exchanges[item.id].replies) - settle(judge, item, answers[item.id], exchanges[item.id].replies).used
+        for item in asked
+        if item.id in exchanges
+    )
+    known = {"name": judged.name if judged else None, "card": judge.name, "asked": len(asked)}
+    return known | {"judged": sum(item.id in exchanges for item in asked), "unused_replies": unused}
 
 
-def _subsets(lines: Sequence[SampleScore]) -> dict[str, dict[str, float | int]]:
+def _sums(task: str, metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:
+    try:
+        return group_sums(metric, lines)
+    except UsageError as error:
+        raise UsageError(f"task {task}: {error}") from error
+
+
+def _measured(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[str, Any]:
+    """Return a metric with its interval, or the reason why it has none."""
+    sums = _sums(task.name, metric, lines)
+    found = interval({task.name: sums}, exact=not task.unbounded)
+    measured: dict[str, Any] = {"score": sums.score, "ci95": None if found.ci95 is None else list(found.ci95)}
+    return measured | ({"ci95_reason": found.reason} if found.reason else {})
+
+
+def _subsets(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
+    """Return the metric of each subset, with what it would be if all its answers were right."""
     parts: dict[str, list[SampleScore]] = {}
     for line in lines:
         if line.subset is not None:
             parts.setdefault(line.subset, []).append(line)
-    return {name: {"score": PERCENT * _mean(observations(part)), "n": len(part)} for name, part in parts.items()}
+    found = {}
+    for name, part in parts.items():
+        maximum = _sums(task.name, metric, [replace(line, value=1.0) for line in part]).score
+        found[name] = {"n": len(part), "maximum": maximum} | _measured(task, metric, part)
+    return found

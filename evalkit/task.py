@@ -8,6 +8,8 @@ from pathlib import Path
 
 from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
+from evalkit.judging import Judge
+from evalkit.metrics.metric import Metric, mean
 from evalkit.records import Recipe, Sample, Score
 
 
@@ -20,7 +22,8 @@ class Task:
 
     Attributes:
         name: as users type it.
-        metric: the field's name of the metric.
+        metric: the field's name of the metric, a mean over questions in percent: short for
+            ``metrics=(mean(metric),)``. Of a task with ``metrics`` it is the first one's name.
         expected_n: official number of samples.
         files: annotation files in the official layout (paths start with ``data/``); all are needed
             unless ``parts`` is set.
@@ -34,10 +37,16 @@ class Task:
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server takes, from the raw responses by id.
         get: how a user gets the data, one line.
+        judge: how another model judges the answers; None if none does.
+        metrics: its metrics, the card's first; with ``metric`` alone, that mean.
+        unbounded: whether a value may be more than 1, since the official scorer has no range check (MMBench-Video).
+
+    Raises:
+        ValueError: neither or both of ``metric`` and ``metrics`` are given, or two metrics have one name.
     """
 
     name: str
-    metric: str
+    metric: str = ""
     expected_n: int
     files: tuple[str, ...]
     load: Callable[[DataRoot], Iterable[Sample]]
@@ -50,3 +59,16 @@ class Task:
     hub: HubSource | None = None
     submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""
+    judge: Judge | None = None
+    metrics: tuple[Metric, ...] = ()
+    unbounded: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            object.__setattr__(self, "metrics", (mean(self.metric),) if self.metric else ())
+        names = [one.name for one in self.metrics]
+        if not names or self.metric not in ("", names[0]):
+            raise ValueError(f"task {self.name}: give either metric (a mean's name) or metrics")
+        if len(set(names)) < len(names):
+            raise ValueError(f"task {self.name}: two of its metrics have one name: {', '.join(names)}")
+        object.__setattr__(self, "metric", names[0])

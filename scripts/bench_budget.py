@@ -30,7 +30,7 @@ LONGEST = (Load((8, 8, 8), 25, 1, 4), Load((1, 1), 16, 16, 2))
 def measure(folder: str, device: str, dtype: str, fraction: float) -> dict[str, float]:
     """Answer the longest inputs within a budget; return allowed and used MiB, and questions."""
     before = peak_bytes()
-    model = load_model(folder, device, dtype, memory_fraction=fraction)
+    model = load_model(folder, device=device, dtype=dtype, memory_fraction=fraction)
     weights = sum(parameter.nbytes for parameter in model.network.parameters())
     loading = (peak_bytes() - before) / weights
     on_gpu = model.device.type == "cuda"

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from evalkit.inference.plan import group_cost
 from evalkit.models import load_model
+from evalkit.models.base import Source
 from evalkit.models.internvl2.engine import Group
 from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone, embed, shared_prefix
 from evalkit.models.internvl2.model import InternVL2Model
@@ -182,7 +182,7 @@ def measure(model: InternVL2Model, name: str, load: Load, speed: float) -> Row:
     parted = [key for key, answer in theirs.items() if ours[key].ids != answer.ids]
     questions, tiles = len(theirs), sum(group.tiles for group in groups)
     tokens = sum(len(answer.ids) for answer in ours.values())
-    cost = sum(group_cost(group.tiles, [prompt.max_new_tokens for prompt in group.prompts]) for group in groups)
+    cost = sum(Source().cost(group.tiles, [prompt.max_new_tokens for prompt in group.prompts]) for group in groups)
     on_gpu = model.device.type == "cuda"
     memory = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Row(
@@ -234,7 +234,7 @@ def main() -> None:
     names = [name.strip() for name in args.loads.split(";")] if args.loads else list(LOADS)
     with tempfile.TemporaryDirectory() as folder:
         write_random(Path(folder), args.size, getattr(torch, args.dtype))
-        model = load_model(folder, args.device, args.dtype, memory_fraction=args.memory_fraction)
+        model = load_model(folder, device=args.device, dtype=args.dtype, memory_fraction=args.memory_fraction)
         speed = matrix_speed(model.device, model.dtype, 8192 if model.device.type == "cuda" else 2048)
         about: dict[str, Any] = {
             "size": args.size, "dtype": args.dtype, "machine": machine(model.device), "torch": torch.__version__,

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from evalkit.cli.rescore import score_foreign
 from evalkit.plugins import load_tasks
+from evalkit.runs.rescore import Foreign, score_foreign
 
 QUESTIONS_PER_IMAGE = 7
 
@@ -48,7 +48,7 @@ def main() -> None:
         files = {name: write_split(folder, name, count, generator) for name, count in splits.items()}
         started = time.perf_counter()
         for name, file in files.items():
-            report = score_foreign(name, file, str(folder), None, (), None, False)
+            report = score_foreign(Foreign(task=name, predictions=file, data_root=str(folder)))
             summary = report.scores[name]
             print(f"{name:16} {summary['score']:6.2f}  95% [{summary['ci95'][0]:.2f}, {summary['ci95'][1]:.2f}]")
         seconds = time.perf_counter() - started

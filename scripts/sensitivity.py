@@ -28,20 +28,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from evalkit import requests
+from evalkit import requests, selection
 from evalkit.cli import main as cli
 from evalkit.data.root import DataRoot
-from evalkit.inference import job
 from evalkit.inference.plan import plan
 from evalkit.media import load as loading
 from evalkit.media import tiling, video
 from evalkit.metrics import boxes
 from evalkit.models import load_model
-from evalkit.models.base import MediaGroup
+from evalkit.models.base import MediaGroup, Source
 from evalkit.models.internvl2 import model, network
 from evalkit.models.internvl2.config import CheckpointConfig, read_config
 from evalkit.models.internvl2.prompt import END, chat_prompt
 from evalkit.records import Recipe
+from evalkit.selection import build_jobs, select
 
 BASELINE = Path("results/demo-baseline")
 BENCHMARKS = ("docvqa", "chartqa", "textvqa", "mmbench", "ccbench", "mvbench", "refcoco")
@@ -51,7 +51,7 @@ Patch = AbstractContextManager[Any]
 
 def _recipe(change: Callable[[Recipe], Recipe]) -> Patch:
     original = requests.recipe_for
-    return mock.patch.object(job, "recipe_for", lambda *given: change(original(*given)))
+    return mock.patch.object(selection, "recipe_for", lambda *given: change(original(*given)))
 
 
 def _tiles(change: Callable[[Any, Any], Any]) -> Patch:
@@ -207,10 +207,10 @@ def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
     """Answer tasks in this process, so that every replaced function is the one that is used."""
     root = DataRoot(demo)
     found = load_model(str(demo / "checkpoint"), device="cpu", dtype="float32")
-    jobs = job.build_jobs(job.select("internvl2", tasks, (), root), root, None, found.config.tile_size)
+    jobs = build_jobs(select("internvl2", tasks, (), root), root, None, found.config.tile_size)
     asked = {item.task.name: item.requests for item in jobs}
     lines: dict[str, list[str]] = {task: [] for task in tasks}
-    for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root)).units:
+    for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root), Source().cost).units:
         group = [asked[task][index] for task, index in unit]
         pixels = [tiles for view in group[0].views for tiles in loading.load(view, root)]
         for request, response in found.answer([MediaGroup(group, pixels)]):

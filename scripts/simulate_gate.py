@@ -14,7 +14,8 @@ import argparse
 
 import numpy as np
 
-from evalkit.metrics.statistics import drop_p_value
+from evalkit.metrics.statistics import sign_flip_test
+from evalkit.metrics.sums import question_sums
 
 QUESTIONS, IMAGES, ALPHA = 10_834, 1_500, 0.05
 
@@ -36,7 +37,7 @@ def simulate(generator: np.random.Generator, redrawn: float, by_image: bool, dro
     if drop:
         run = run & (generator.random(QUESTIONS) >= drop / base.mean())
     pairs = [(str(cluster), float(value)) for cluster, value in zip(image, run.astype(int) - base, strict=True)]
-    return drop_p_value(pairs)
+    return sign_flip_test(question_sums(pairs).column("sum")).drop
 
 
 def main() -> None:

@@ -4,9 +4,9 @@
 
 Group sizes are those of the benchmarks: RefCOCO's 57,457 expressions on about 8,000 images, DocVQA's 10,537 questions
 on 2,573 pages of 13 and more tiles, and 3,641 videos whose decoding has a heavy tail. Costs are those of
-``evalkit.inference.plan``; the real time of a group is its cost times noise, so the queue's order is only about right.
-Ranks hold several groups at a time, as the engine does, by the queue's own rule. Printed: the ideal time (all work shared
-out without rest, or the longest group) as a percentage of the time at which the last rank ends.
+``evalkit.models.base``; the real time of a group is its cost times noise, so the queue's order is only about right.
+Ranks hold several groups at a time, as the engine does, by the queue's own rule. Printed: the ideal time (all work
+shared out without rest, or the longest group) as a percentage of the time at which the last rank ends.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.inference.plan import QUESTION_COST, TILE_COST, TOKEN_COST
 from evalkit.inference.queue import may_hold
+from evalkit.models.base import QUESTION_COST, TILE_COST, TOKEN_COST
 
 RANKS = (8, 64, 256, 1024)
 NOISE = 0.15  # deviation of the logarithm of a group's time from its cost's

@@ -11,7 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from evalkit.metrics.statistics import drop_p_value, holm
+from evalkit.metrics.metric import mean
+from evalkit.metrics.statistics import SEED, holm, sign_flip_test
+from evalkit.metrics.sums import question_sums
 from evalkit.records import Outcome, SampleScore
 from evalkit.report.compare import compare, regressions
 from tests.conftest import Cli, write_jsonl
@@ -22,6 +24,10 @@ def scores(values: list[float], per_group: int = 1) -> list[SampleScore]:
         SampleScore(str(i), value, "x", Outcome.OK, "", str(i // per_group), None, value, None)
         for i, value in enumerate(values)
     ]
+
+
+def drop_p_value(differences: list[tuple[str, float]], seed: int = SEED) -> float:
+    return sign_flip_test(question_sums(differences).column("sum"), seed).drop
 
 
 def settings(**model: Any) -> dict[str, Any]:
@@ -61,6 +67,7 @@ def test_compare_counts_flips_and_orders_settings() -> None:
     found = compare(
         {"t": scores(run)},
         {"t": scores(base)},
+        {"t": mean("accuracy")},
         (settings(dtype="b", checkpoint="y"), settings(dtype="a", checkpoint="x")),
     )
     (item,) = found.tasks
@@ -77,14 +84,16 @@ def test_compare_counts_flips_and_orders_settings() -> None:
 def test_equal_runs_do_not_claim_to_detect_any_drop() -> None:
     """Where nothing changed the spread is 0, and still no drop of four answers could ever be significant."""
     equal = scores([1.0] * 100)
-    one = compare({"t": equal}, {"t": equal}, (settings(), settings()))
+    metric = mean("accuracy")
+    one = compare({"t": equal}, {"t": equal}, {"t": metric}, (settings(), settings()))
     assert [item.detectable for item in one.tasks] == [pytest.approx(5.0)]
     lines = {f"t{i}": equal for i in range(16)}
-    many = compare(lines, lines, (settings(), settings())).tasks
+    metrics = dict.fromkeys(lines, metric)
+    many = compare(lines, lines, metrics, (settings(), settings())).tasks
     assert [item.detectable for item in many] == [pytest.approx(9.0)] * 16
     for lost, caught in ((8, 0), (9, 1)):
         worse = lines | {"t3": scores([0.0] * lost + [1.0] * (100 - lost))}
-        found = compare(worse, lines, (settings(), settings()))
+        found = compare(worse, lines, metrics, (settings(), settings()))
         assert len(regressions(found, 0.05, 0.0)) == caught
 
 
@@ -201,15 +210,17 @@ def test_samples_that_lost_their_answer_are_incomplete(perfect: Path, cli: Cli, 
 
 def test_max_drop_against_published() -> None:
     from evalkit.card import load_card
+    from evalkit.formula import Formula
     from evalkit.report.gate import against_published
-    from evalkit.report.table import RowResult
+    from evalkit.runs.folder import RowResult, RunFolder
 
-    class Run:
-        label = "run"
-        notes: tuple[str, ...] = ()
+    class Run(RunFolder):
+        def __init__(self) -> None:
+            self.label, self.notes = "run", ()
 
-        def row(self, tasks: object) -> RowResult | None:
-            return RowResult(70.0, (69.0, 71.0), 5000, 5000, None, (), ()) if tasks == ["refcoco_val"] else None
+        def row(self, formula: Formula) -> RowResult | None:
+            found = RowResult(70.0, (69.0, 71.0), 5000, 5000, None, (), ())
+            return found if formula.tasks == ("refcoco_val",) else None
 
     card = load_card("internvl2")
     assert against_published(card, Run(), 0.0).exit_code == 1

@@ -20,12 +20,12 @@ from PIL import Image
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.inference.job import build_jobs, select
 from evalkit.media import decoder
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import load, probe
 from evalkit.plugins import load_tasks
 from evalkit.records import Media, View
+from evalkit.selection import build_jobs, select
 from tests.conftest import REPO
 
 MEDIA_KINDS = ("image", "row", "video", "gif", "frames")

@@ -28,7 +28,8 @@ ENOUGH = 1 << 30
 
 @pytest.fixture(scope="module")
 def model() -> InternVL2Model:
-    return load_model(str(CHECKPOINT), device="cpu", dtype="float32")
+    model: InternVL2Model = load_model(str(CHECKPOINT), device="cpu", dtype="float32")
+    return model
 
 
 def some_groups(model: InternVL2Model, seed: int, count: int = 6) -> list[Group]:

@@ -29,7 +29,8 @@ TIE = 1e-3
 
 @pytest.fixture(scope="module", params=["sdpa", "eager"])
 def model(tiny_checkpoint: Path, request: pytest.FixtureRequest) -> InternVL2Model:
-    return load_model(str(tiny_checkpoint), device="cpu", dtype="float32", attention=request.param)
+    model: InternVL2Model = load_model(str(tiny_checkpoint), device="cpu", dtype="float32", attention=request.param)
+    return model
 
 
 def views_of(case: dict[str, Any]) -> tuple[View, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.data import hashes
 from evalkit.data.hashes import cached_sha256
-from evalkit.runs.settings import checkpoint_sha256
+from evalkit.models.internvl2.source import checkpoint_sha256
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from evalkit.metrics.anls import anls
 from evalkit.metrics.boxes import fixed_box, iou, official_box, parse_box
 from evalkit.metrics.choice import careful_choice, first_letter_choice, option_token_match
 from evalkit.metrics.relaxed import relaxed_match
-from evalkit.metrics.statistics import cluster_bootstrap, interval
+from evalkit.metrics.statistics import percentiles, resampled
+from evalkit.metrics.sums import question_sums
 from evalkit.metrics.vqa import normalise, vqa_accuracy
 
 OPTIONS = {"A": "a red cube", "B": "the door", "C": "walk", "D": "Apple"}
@@ -230,16 +231,16 @@ def test_hostile_answers_score_in_under_a_second(score: Callable[[str], object],
 def test_bootstrap_is_repeatable_and_widens_with_clusters() -> None:
     alone = [(str(number), float(number % 2)) for number in range(400)]
     paired = [(str(number // 8), float(number // 8 % 2)) for number in range(400)]
-    first, again = cluster_bootstrap([alone]), cluster_bootstrap([alone])
+    first, again = (resampled({"t": question_sums(alone)}) / 100 for _ in range(2))
     assert (first == again).all()
-    low, high = interval(first[:, 0])
+    low, high = percentiles(first)
     # The normal approximation of a mean of 400 coin flips.
     assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.004)
-    wide_low, wide_high = interval(cluster_bootstrap([paired])[:, 0])
+    wide_low, wide_high = percentiles(resampled({"t": question_sums(paired)}) / 100)
     assert wide_high - wide_low > 2 * (high - low)
 
 
 def test_bootstrap_draws_shared_clusters_together() -> None:
-    task = [(str(number), float(number % 2)) for number in range(200)]
-    both = cluster_bootstrap([task, task])
-    assert (both[:, 0] == both[:, 1]).all()
+    task = question_sums((str(number), float(number % 2)) for number in range(200))
+    apart = resampled({"a": task, "b": task}, lambda values: values["a"] - values["b"])
+    assert (apart == 0).all()

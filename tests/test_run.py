@@ -239,12 +239,13 @@ def test_the_real_chartqa_images_on_two_ranks(tiny_checkpoint: Path, shared: Pat
 
 def test_rotations_of_a_question_share_one_media_group(demo: Path) -> None:
     from evalkit.data.root import DataRoot
-    from evalkit.inference.job import build_jobs, select
     from evalkit.inference.plan import plan
+    from evalkit.models.base import Source
+    from evalkit.selection import build_jobs, select
 
     root = DataRoot(demo)
     jobs = build_jobs(select(None, ["mmbench_test_en"], (), root), root, None, 112)
-    units = plan(jobs, {}, root, None).units
+    units = plan(jobs, {}, root, None, Source().cost).units
     questions = {sample.group for sample in jobs[0].samples}
     assert len(questions) == len(units) < len(jobs[0].samples)
     assert all(len({jobs[0].samples[index].group for _, index in unit}) == 1 for unit in units)

@@ -40,12 +40,12 @@ def test_a_degraded_run_is_caught(fault: str, whole: Path) -> None:
 
 
 def test_every_fault_is_undone() -> None:
-    from evalkit.inference import job
+    from evalkit import selection
     from evalkit.media import load, tiling
     from evalkit.models.internvl2 import model, network
 
     def places() -> list[object]:
-        parts = (job, load, tiling, model, network, torch.nn.utils.rnn)
+        parts = (selection, load, tiling, model, network, torch.nn.utils.rnn)
         return [value for part in parts for value in vars(part).values()]
 
     before = places()

@@ -5,30 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
 
 import pytest
 
 from evalkit.card import Card, load_card
+from evalkit.formula import Formula
 from evalkit.report.formats.markdown import width
 from evalkit.report.formats.render import render
-from evalkit.report.table import RowResult, build, verdict
+from evalkit.report.table import build, verdict
+from evalkit.runs.folder import RowResult, RunFolder
 
 CHART = "chartqa_test_human+chartqa_test_augmented"
 GROUNDING = ("refcoco_val", "refcoco_testA", "refcoco_testB", "refcoco+_val")
 
 
-class Run:
+class Run(RunFolder):
     """A run with made-up results, by the row's tasks joined with "+"."""
-
-    notes: tuple[str, ...] = ("random weights: scores are noise",)
 
     def __init__(self, label: str, results: dict[str, RowResult]) -> None:
         self.label = label
+        self.notes = ("random weights: scores are noise",)
         self._results = results
 
-    def row(self, tasks: Sequence[str]) -> RowResult | None:
-        return self._results.get("+".join(tasks))
+    def row(self, formula: Formula) -> RowResult | None:
+        return self._results.get("+".join(formula.tasks))
 
 
 def full(score: float | None, low: float, high: float, n: int = 100) -> RowResult:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -14,28 +15,35 @@ from huggingface_hub import ModelCardData, parse_eval_result_entries
 
 from evalkit.card import Card, load_card
 from evalkit.errors import IncompleteError
+from evalkit.formula import Formula
+from evalkit.metrics.metric import mean
 from evalkit.records import Outcome, SampleScore
-from evalkit.report.compare import difference_p_value
+from evalkit.report import table
+from evalkit.report.compare import row_p_value
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.formats.markdown import width
 from evalkit.report.formats.render import render
-from evalkit.report.table import RowResult, RunResult, TableData, build
+from evalkit.report.table import TableData, build
+from evalkit.runs.folder import RowResult, RunFolder
 from tests.conftest import Cli
 
 HOSTILE = "a|b <script>alert(1)</script> \\input{x} $x$ 50% 甲_乙"
 
 
-class Run:
+class Run(RunFolder):
     """A run with made-up results, by the row's first task, for rows of one task."""
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, label: str, **results: RowResult) -> None:
         self.label = label
+        self.notes = ()
         self._results = results
 
-    def row(self, tasks: Sequence[str]) -> RowResult | None:
-        return self._results.get(tasks[0]) if len(tasks) == 1 else None
+    def row(self, formula: Formula) -> RowResult | None:
+        return self._results.get(formula.tasks[0]) if len(formula.tasks) == 1 else None
+
+    @property
+    def tasks(self) -> list[str]:
+        return []  # none that could be paired
 
 
 def full(score: float, n: int = 5000, **more: object) -> RowResult:
@@ -54,14 +62,15 @@ def board(card: Card) -> list[TableData]:
     runs = [
         Run("first", textvqa_val=full(70.0), mvbench=full(50.0, 3999)),
         Run(HOSTILE, textvqa_val=full(70.4), mvbench=full(60.0)),
-        Run("third", textvqa_val=full(60.0, settings=("textvqa_val: not the card's max_tiles: 6, now 1",))),
+        Run("third", textvqa_val=full(60.0, settings=("textvqa_val: max_tiles: 1 (card: 6)",))),
     ]
 
-    def test(run: RunResult, best: RunResult, tasks: Sequence[str]) -> float:
-        assert best.label == HOSTILE and tasks == ["textvqa_val"], "compared only where runs can be ranked"
+    def test(run: RunFolder, best: RunFolder, formula: Formula) -> float:
+        assert best.label == HOSTILE and formula.tasks == ("textvqa_val",), "compared only where runs can be ranked"
         return 0.001 if run.label == "third" else 0.4
 
-    return build(card, runs, test)
+    with mock.patch.object(table, "paired_test", test):
+        return build(card, runs)
 
 
 def test_leaderboard_marks_the_best_and_what_differs_from_it(board: list[TableData]) -> None:
@@ -75,7 +84,7 @@ def test_leaderboard_marks_the_best_and_what_differs_from_it(board: list[TableDa
     (line,) = [line for line in text.splitlines() if line.startswith("| TextVQA")]
     shown = [cell.strip() for cell in line.split(" | ")]
     assert shown[5] == "70.0" and shown[10] == "**70.4**" and shown[15] == "60.0 † [1]"
-    assert "[1] third, textvqa_val: not the card's max_tiles: 6, now 1" in text
+    assert "[1] third, textvqa_val: max_tiles: 1 (card: 6)" in text
     (video,) = [line for line in text.splitlines() if line.startswith("| MVBench")]
     assert "**" not in video and "†" not in video, "runs with different n are not ranked"
     assert "Bold: best run of the row. †: differs significantly" in text
@@ -93,13 +102,16 @@ def test_two_runs_are_paired_by_media_group() -> None:
             for i, value in enumerate(values)
         ]
 
+    def difference_p_value(run: list[SampleScore], base: list[SampleScore]) -> float | None:
+        return row_p_value({"t": mean("accuracy")}, {"t": run}, {"t": base})
+
     worse, better = [0.0] * 12 + [1.0] * 28, [1.0] * 40
-    by_question = difference_p_value([lines(worse, 40)], [lines(better, 40)])
+    by_question = difference_p_value(lines(worse, 40), lines(better, 40))
     assert by_question == pytest.approx(2 / 2**12)  # the exact two-sided sign test of 12 flips
-    clustered = difference_p_value([lines(worse, 4)], [lines(better, 4)])
+    clustered = difference_p_value(lines(worse, 4), lines(better, 4))
     assert clustered is not None and clustered > 0.05, "twelve flips on four images are four observations"
-    assert difference_p_value([lines(worse, 40)], [lines(worse, 40)]) == 1.0
-    assert difference_p_value([lines(worse, 40)], [lines(worse[:-1], 40)]) is None
+    assert difference_p_value(lines(worse, 40), lines(worse, 40)) == 1.0
+    assert difference_p_value(lines(worse, 40), lines(worse[:-1], 40)) is None
 
 
 class _Balance(HTMLParser):

@@ -1,61 +1,29 @@
-"""``table``: run folders as the card's tables or as metadata of the Hub."""
+"""``table``: the card's tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
 from pathlib import Path
 
-from evalkit import __version__
-from evalkit.card import Card, load_card
-from evalkit.errors import UsageError
-from evalkit.plugins import load_tasks
-from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
-from evalkit.report.formats.render import render
-from evalkit.report.table import build
-from evalkit.runs.folder import RunFolder, open_runs, paired_test, read_run
-
-HUB_FORMATS = {"model-index": model_index_yaml, "eval-results": eval_results_yaml}
+from evalkit.cli.options import add_card
+from evalkit.cli.parser import Subparsers, add_command
 
 
-def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool) -> str:
-    """Return the tables of run folders as text.
-
-    Args:
-        runs: run folders; several make a leaderboard.
-        card_name: the card.
-        output: a format of ``report.render`` or of ``HUB_FORMATS``.
-        compact: fewer columns and rows.
-
-    Raises:
-        UsageError: a folder holds no run, or Hub metadata is asked for several runs.
-    """
-    card = load_card(card_name)
-    folders = open_runs(runs, card)
-    if output not in HUB_FORMATS:
-        return render(build(card, folders, paired_test), output, compact)
-    if len(folders) != 1:
-        raise UsageError(f"--format {output} is the metadata of one model: give one run")
-    record = read_run(runs[0])
-    name = Path(str(record["model"].get("name", runs[0].name))).name
-    found = list(_measurements(folders[0], card, record["plugins"]))
-    if not found:
-        raise UsageError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
-    return HUB_FORMATS[output](name, found, folders[0].notes, f"evalkit {__version__}")
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(commands, "table", command, "evalkit table RUN --format md", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    add_card(parser, "internvl2")
+    parser.add_argument(
+        "--format", choices=("md", "csv", "tex", "html", "json", "model-index", "eval-results"), default="md",
+        help="default: md; model-index and eval-results are Hub metadata of one run",
+    )  # fmt: skip
+    parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
 
 
-def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterator[Measurement]:
-    """Yield the score of each task, then of each card row that is a mean of several."""
-    known = load_tasks(plugins)
-    for name in run.tasks:
-        result = run.row([name])
-        if result is None or result.score is None or name not in known:
-            continue
-        task = known[name]
-        rows = sorted((row for row in card.rows() if name in row.tasks), key=lambda row: len(row.tasks))
-        label = rows[0].label if rows else name
-        place = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
-        yield Measurement(name, label, task.metric, result, *place)
-    for row in card.rows():
-        result = run.row(row.tasks)
-        if len(row.tasks) > 1 and result is not None and result.score is not None:
-            yield Measurement(row.id, row.label, row.metric, result)
+def command(args: argparse.Namespace) -> int:
+    """Print the card's tables, published columns beside ours."""
+    from evalkit.report.output import table_text
+
+    print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact), end="")
+    return 0

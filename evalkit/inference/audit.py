@@ -8,11 +8,12 @@ from math import sqrt
 from typing import Any
 
 from evalkit.errors import MediaError
-from evalkit.inference.plan import Job
+from evalkit.inference.worker import load_media
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
-from evalkit.models.base import MediaGroup, Model
+from evalkit.models.base import MediaGroup, Model, Wants
 from evalkit.records import Request, Response, Sample
+from evalkit.selection import Job
 
 
 def audit(
@@ -21,6 +22,7 @@ def audit(
     responses: Mapping[str, Mapping[str, Response]],
     decoders: Decoders,
     count: int,
+    wants: Wants,
 ) -> dict[str, dict[str, Any]]:
     """Answer a seeded sample of each task one question at a time and compare.
 
@@ -29,7 +31,8 @@ def audit(
         jobs: the tasks.
         responses: the run's responses of each task, by id.
         decoders: decode the media.
-        count: samples per task; all where a task has fewer.
+        count: samples per task; all if a task has fewer.
+        wants: what the model looks at.
 
     Returns:
         For each task the number audited, how many answers and how many scores differ (None without labels), the share
@@ -44,7 +47,9 @@ def audit(
             if request.id in known and not known[request.id].outcome.failed
         ]
         chosen = random.Random(SEED).sample(usable, min(count, len(usable)))
-        again = [(sample, known[request.id], _ask(reference, request, decoders)) for sample, request in chosen]
+        again = [
+            (sample, known[request.id], _answer(reference, request, decoders, wants)) for sample, request in chosen
+        ]
         differing = [first.id for _, first, second in again if second is None or first.response != second.response]
         scored = any(sample.references for sample in job.samples)
         values = (
@@ -64,12 +69,11 @@ def audit(
     return found
 
 
-def _ask(reference: Model, request: Request, decoders: Decoders) -> Response | None:
-    try:
-        pixels = [tiles for view in request.views for tiles in decoders.load(view)]
-    except MediaError:
+def _answer(reference: Model, request: Request, decoders: Decoders, wants: Wants) -> Response | None:
+    media = load_media([request], decoders, wants)
+    if isinstance(media, MediaError):
         return None  # the file was there during the run: a difference
-    return next(response for _, response in reference.answer([MediaGroup([request], pixels)]))
+    return next(response for _, response in reference.answer([MediaGroup([request], media)]))
 
 
 def _value(job: Job, sample: Sample, response: Response | None) -> float | None:
@@ -84,13 +88,3 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * sqrt(share * (1 - share) / n + spread / (4 * n))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def audit_note(task: str, found: Mapping[str, Any]) -> str:
-    """Return one line about a task's audit."""
-    scores = "no labels" if found["scores_differ"] is None else f"{found['scores_differ']} scores"
-    low, high = found["ci95"]
-    return (
-        f"{task}: batch audit, {found['answers_differ']} of {found['n']} answers differ from the reference engine "
-        f"(95% {100 * low:.1f}-{100 * high:.1f} %), {scores}"
-    )

@@ -2,69 +2,49 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import UsageError
-from evalkit.inference.job import RunOptions, build_jobs, say_skipped, select
-from evalkit.inference.plan import USUAL_ANSWER, Job, layouts
-from evalkit.media.load import canonical
-from evalkit.models import resolve_device
-from evalkit.models.internvl2.config import CheckpointConfig, read_config, resolve_checkpoint
-from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
-from evalkit.models.internvl2.tokenizer import ChatTokenizer
+from evalkit.inference.options import RunOptions
+from evalkit.inference.plan import USUAL_ANSWER, layouts
+from evalkit.media.load import Layout, canonical
+from evalkit.models import find_model
+from evalkit.models.base import Source, Work
+from evalkit.records import View
 from evalkit.requests import layout_of
-
-# Share of the measured matrix speed that a run reaches.
-EFFICIENCY = 0.5
+from evalkit.selection import Job, build_jobs, say_skipped, select
 
 
 def estimate(options: RunOptions) -> list[dict[str, Any]]:
     """Return a row per task, and a total row.
 
-    The time is that of one rank with every media group's tiles and prefix computed once, from the sizes in config.json
-    and a short matrix benchmark on the device.
-
-    Raises:
-        UsageError: the model is no checkpoint.
+    The time is the source's estimate for one rank, every media group's tiles and prefix computed once. What the source
+    cannot tell is None.
     """
-    if options.model.startswith("replay:"):
-        raise UsageError("--dry-run plans a checkpoint; replay computes nothing")
-    folder = resolve_checkpoint(options.model)
-    config = read_config(folder)
+    source = find_model(options.model, options.model_options, options.plugin)
     root = DataRoot(options.data_root)
-    selection = select(options.card, options.tasks, options.plugins, root)
+    selection = select(options.card, options.tasks, options.plugin, root)
     say_skipped(selection)
-    jobs = build_jobs(selection, root, options.limit, config.tile_size)
-    tokenizer = ChatTokenizer(folder)
-    speed = _matrix_speed(options.device, options.dtype)
-    rows = [_row(job, root, config, tokenizer, speed) for job in jobs]
+    tile_size = source.tile_size or selection.card.tile_size
+    rows = [_row(job, root, source) for job in build_jobs(selection, root, options.limit, tile_size, source.refuses)]
     keys = ("samples", "media", "absent_media", "tiles", "prompt_tokens", "estimated_seconds")
-    rows.append({"task": "total", **{key: sum(row[key] for row in rows) for key in keys}})
+    rows.append({"task": "total", **{key: _sum([row[key] for row in rows]) for key in keys}})
     return rows
 
 
-def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatTokenizer, speed: float) -> dict[str, Any]:
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _row(job: Job, root: DataRoot, source: Source) -> dict[str, Any]:
     cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
-    per_tile = config.tokens_per_tile
-    prompt_tokens = suffix_tokens = 0
-    for request in job.requests:
-        found = [cut[view] for view in request.views]
-        images = sum(layout.images if layout else 1 for layout in found)
-        tiles = sum(layout.tiles * layout.images for layout in found if layout)
-        length = prompt_length(tokenizer, chat_prompt(request.prompt), images, tiles, per_tile)
-        if length is None:  # will be a model_error
-            continue
-        prompt_tokens += length
-        suffix_tokens += length - tiles * per_tile + min(request.generation.max_new_tokens, USUAL_ANSWER)
+    prompt_tokens, own_tokens = _tokens(job, source, cut)
     media = {canonical(view, root): layout for view, layout in cut.items()}
     tiles = sum(layout.tiles * layout.images for layout in media.values() if layout)
-    vision, language = _parameters(config)
-    patches = (config.tile_size // config.vision_config.patch_size) ** 2
-    work = 2 * (tiles * patches * vision + (tiles * per_tile + suffix_tokens) * language)
+    seconds = None if own_tokens is None else source.seconds(Work(tiles, own_tokens))
     return {
         "task": job.task.name,
         "samples": len(job.samples),
@@ -72,33 +52,23 @@ def _row(job: Job, root: DataRoot, config: CheckpointConfig, tokenizer: ChatToke
         "absent_media": sum(layout is None for layout in media.values()),
         "tiles": tiles,
         "prompt_tokens": prompt_tokens,
-        "estimated_seconds": round(work / (speed * EFFICIENCY), 1),
+        "estimated_seconds": None if seconds is None else round(seconds, 1),
     }
 
 
-def _parameters(config: CheckpointConfig) -> tuple[int, int]:
-    """Return the weights that a patch and a token pass: matrices of the vision and of the language model."""
-    vit, llm = config.vision_config, config.llm_config
-    vision = vit.num_hidden_layers * (4 * vit.hidden_size**2 + 2 * vit.hidden_size * vit.intermediate_size)
-    kv = llm.hidden_size // llm.num_attention_heads * llm.num_key_value_heads
-    layer = 2 * llm.hidden_size**2 + 2 * llm.hidden_size * kv + 3 * llm.hidden_size * llm.intermediate_size
-    return vision, llm.num_hidden_layers * layer
-
-
-def _matrix_speed(device: str, dtype: str) -> float:
-    """Return floating-point operations per second of a matrix product in the dtype of the run."""
-    import torch
-
-    place = resolve_device(device)
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
-    matrix = torch.ones(1024, 1024, device=place, dtype=getattr(torch, dtype))
-    float((matrix @ matrix)[0, 0])
-    started, rounds = time.perf_counter(), 20
-    for _ in range(rounds):
-        product = matrix @ matrix
-    float(product[0, 0])  # waits for the device
-    return 2 * 1024**3 * rounds / (time.perf_counter() - started)
+def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[int | None, int | None]:
+    """Return the tokens of all prompts, and of texts and expected answers alone; None if the source cannot tell."""
+    prompt_tokens = own_tokens = 0
+    for request in job.requests:
+        found = [layout for view in request.views if (layout := cut[view])]
+        whole, text = (source.render(request.prompt, part) for part in (found, []))
+        if whole is None or text is None:
+            return None, None
+        if whole.tokens is None or text.tokens is None:  # will be a model_error
+            continue
+        prompt_tokens += whole.tokens
+        own_tokens += text.tokens + min(request.generation.max_new_tokens, USUAL_ANSWER)
+    return prompt_tokens, own_tokens
 
 
 def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -106,7 +76,9 @@ def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     heads = (f"{'task':24}", f"{'samples':>8}", f"{'media':>7}", f"{'absent':>7}", f"{'tiles':>8}")
     yield " ".join([*heads, f"{'prompt tokens':>14}", f"{'estimate, 1 rank':>17}"])
     for row in rows:
+        tokens = "-" if row["prompt_tokens"] is None else row["prompt_tokens"]
+        seconds = "-" if row["estimated_seconds"] is None else f"{row['estimated_seconds']:.1f} s"
         yield (
             f"{row['task']:24} {row['samples']:8} {row['media']:7} {row['absent_media']:7} {row['tiles']:8} "
-            f"{row['prompt_tokens']:14} {row['estimated_seconds']:15.1f} s"
+            f"{tokens:>14} {seconds:>17}"
         )

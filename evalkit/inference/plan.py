@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from evalkit.data.root import DataRoot
 from evalkit.media.load import Layout, canonical
-from evalkit.records import Recipe, Request, Sample, View
-from evalkit.task import Task
+from evalkit.records import View
+from evalkit.selection import Job
 
-# Relative costs of the released 1B model, see docs/performance.md: a tile is encoded and its 256 tokens join the
-# prefix; a question has a few tokens of its own; each token of an answer is a step.
-TILE_COST, QUESTION_COST, TOKEN_COST = 4.0, 0.1, 0.02
 # Expected tokens of an answer where the limit is higher: single words, letters and boxes are what is asked for.
 USUAL_ANSWER = 12
 
@@ -23,28 +19,6 @@ USUAL_ANSWER = 12
 PROBES = min(4, os.cpu_count() or 1)
 
 Unit = list[tuple[str, int]]
-
-
-def group_cost(tiles: int, answers: Iterable[int]) -> float:
-    """Return what a media group costs: its tiles, and the expected tokens of each answer."""
-    return TILE_COST * tiles + sum(QUESTION_COST + TOKEN_COST * tokens for tokens in answers)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One task of a run: its samples and what is asked.
-
-    Attributes:
-        task: the task.
-        recipe: how it is asked.
-        samples: the samples, in order.
-        requests: one per sample.
-    """
-
-    task: Task
-    recipe: Recipe
-    samples: list[Sample]
-    requests: list[Request]
 
 
 Probe = Callable[[View], Layout | None]
@@ -64,7 +38,13 @@ class Plan(NamedTuple):
     costs: list[float]
 
 
-def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, probe: Probe | None) -> Plan:
+def plan(
+    jobs: Sequence[Job],
+    done: Mapping[str, Set[str]],
+    root: DataRoot,
+    probe: Probe | None,
+    cost: Callable[[int, Iterable[int]], float],
+) -> Plan:
     """Return the units of work, the costliest first.
 
     A unit is one image (or video, or set of images) with all open questions on it, of all tasks that look at it in the
@@ -75,6 +55,7 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, prob
         done: ids that have an answer already, by task.
         root: the data root.
         probe: tells how a view is cut; None: the model looks at no media, and only the questions cost.
+        cost: what a group costs from its tiles and the expected tokens of each answer (``Source.cost``).
     """
     groups: dict[tuple[View, ...], Unit] = {}
     answers: dict[tuple[View, ...], list[int]] = {}
@@ -89,6 +70,6 @@ def plan(jobs: Sequence[Job], done: Mapping[str, Set[str]], root: DataRoot, prob
     priced = []
     for views, unit in groups.items():
         tiles = sum(layout.tiles * layout.images for view in views if (layout := cut.get(view)))
-        priced.append((group_cost(tiles, answers[views]), unit))
+        priced.append((cost(tiles, answers[views]), unit))
     priced.sort(key=lambda item: -item[0])
     return Plan([unit for _, unit in priced], [round(cost, 2) for cost, _ in priced])

@@ -11,16 +11,17 @@ import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.media.load import Layout, load, probe
+from evalkit.media.load import Layout, load, load_bytes, load_images, probe
 from evalkit.records import View
 
+LOADERS = {"tiles": load, "images": load_images, "bytes": load_bytes}
 LIMIT_S = 120.0
 START_S = 120.0
 # Decoders give way to a model on the same CPU: its threads wait for each other at every step.
@@ -49,13 +50,13 @@ class Decoders:
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
 
-    def load(self, view: View) -> list[npt.NDArray[np.uint8]]:
-        """Return a view's pixels, as ``media.load.load``.
+    def load(self, view: View, wants: str = "tiles") -> list[npt.NDArray[np.uint8]]:
+        """Return a view's tiles, images or stored bytes, as ``media.load`` does (see ``LOADERS``).
 
         Raises:
             MediaError: as there; or the decoder took too long or crashed.
         """
-        pixels: list[npt.NDArray[np.uint8]] = self._ask("load", view)
+        pixels: list[npt.NDArray[np.uint8]] = self._ask(wants, view)
         return pixels
 
     def probe(self, view: View) -> Layout | None:
@@ -75,7 +76,7 @@ class Decoders:
         except (MediaError, UsageError):  # the sample's failure when it is asked
             return None
 
-    def _ask(self, what: Literal["load", "probe"], view: View) -> Any:
+    def _ask(self, what: str, view: View) -> Any:
         with self._lock:
             child = self._idle.pop() if self._idle else None
         child = child or _Child(self._root, self._limit)
@@ -227,7 +228,7 @@ def _answer(pipe: Connection, what: str, view: View, root: DataRoot) -> None:
         if what == "probe":
             pipe.send(("layout", probe(view, root)))
             return
-        arrays = load(view, root)
+        arrays = [np.ascontiguousarray(array) for array in LOADERS[what](view, root)]
     except MediaError as error:
         pipe.send(("media error", (error.path, error.reason)))
     except UsageError as error:

@@ -240,3 +240,37 @@ def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str],
         images[index] = kept.setdefault(image, image)
         first.setdefault(kept[image], index)
     return images, first
+
+
+def load_images(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
+    """Return a view's images or frames before they are cut, uint8 RGB of shape (H, W, 3) each.
+
+    Raises:
+        MediaError: as ``load``.
+    """
+    with guarded(view.media):
+        return [np.asarray(image) for image in images(view, root)]
+
+
+def load_bytes(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
+    """Return an image file as it is stored, or a PNG of each frame of a video, as uint8 of shape (bytes,).
+
+    Raises:
+        MediaError: as ``load``; only the header of an image is looked at.
+    """
+    media = view.media
+    with guarded(media):
+        path = _place(media, root)
+        if media.kind in ("image", "row"):
+            if not path.exists():
+                raise MediaError(media.path, "not in the data root")
+            _refuse_devices(media, path)
+            with _open(media, path):
+                stored = path.read_bytes() if media.kind == "image" else base64.b64decode(_row_image(media, path) or "")
+            return [np.frombuffer(stored, np.uint8)]
+        encoded = []
+        for image in images(view, root):
+            file = io.BytesIO()
+            image.save(file, "png")
+            encoded.append(np.frombuffer(file.getvalue(), np.uint8))
+        return encoded

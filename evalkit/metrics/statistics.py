@@ -1,86 +1,286 @@
-"""Uncertainty of scores: a seeded bootstrap that draws whole media groups."""
+"""Uncertainty of any metric: a seeded bootstrap that draws whole media groups, and a test that exchanges them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil, comb, log2
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import ceil, fsum, log2, prod
 from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.metrics.sums import Array, GroupSums
+
 RESAMPLES = 10_000
 SEED = 20240704
+ALPHA = 0.05
+# Up to so many outcomes of an exchange are enumerated, which is exact; more are drawn.
+ENUMERATED = 65_536
 _CHUNK = 4_000_000
+# Sums and differences that are equal but for rounding count as equal.
+_DIGITS = 9
+_TOLERANCE = 10.0**-_DIGITS
 
-Observation = tuple[str, float]
+# The value of a row of a card from the values of its tasks, arrays of one shape.
+Combine = Callable[[Mapping[str, Array]], Any]
 
 
-def cluster_bootstrap(
-    tasks: Sequence[Sequence[Observation]], resamples: int = RESAMPLES, seed: int = SEED
-) -> npt.NDArray[np.float64]:
-    """Return resampled means, shape (resamples, tasks); the same on every run.
+def plain_mean(values: Mapping[str, Array]) -> Any:
+    """Return the mean of the tasks' values: what a row of a card is unless it says otherwise."""
+    return sum(values.values()) / len(values)
 
-    Clusters are drawn with replacement; a cluster that several tasks share (RefCOCO and RefCOCO+ ask about the same
-    images) is drawn for all of them together. Clusters with equal sums and counts are interchangeable, so the draw is
-    one multinomial over the distinct ones: exact, and fast for 0/1 metrics.
+
+def _joined(parts: Iterable[GroupSums]) -> Array:
+    """Return the tables of several tasks side by side; media groups that they share are one row."""
+    listed = list(parts)
+    rows = {name: row for row, name in enumerate(dict.fromkeys(name for part in listed for name in part.groups))}
+    tables = []
+    for part in listed:
+        table = np.zeros((len(rows), len(part.columns)))
+        table[[rows[name] for name in part.groups]] = part.table
+        tables.append(table)
+    return np.concatenate(tables, axis=1)
+
+
+def _row(parts: Mapping[str, GroupSums], combine: Combine, sums: Array) -> Array:
+    """Return a row's value from the joined sums of its tasks, shape (resamples,)."""
+    edges = np.cumsum([len(part.columns) for part in parts.values()])[:-1]
+    blocks = np.split(sums, edges, axis=1)
+    return np.asarray(
+        combine({name: part.value(block) for (name, part), block in zip(parts.items(), blocks, strict=True)})
+    )
+
+
+def resampled(
+    parts: Mapping[str, GroupSums], combine: Combine = plain_mean, resamples: int = RESAMPLES, seed: int = SEED
+) -> Array:
+    """Return resampled values of a row of a card, shape (resamples,); the same on every run.
+
+    Media groups are drawn with replacement; one that several tasks share (RefCOCO and RefCOCO+ ask about the same
+    images) is drawn for all of them together.
 
     Args:
-        tasks: for each task its (cluster, value) pairs.
+        parts: the row's tasks.
+        combine: the row's value from those of its tasks.
         resamples: number of resamples.
         seed: of the generator.
     """
-    place = {name: row for row, name in enumerate(dict.fromkeys(name for task in tasks for name, _ in task))}
-    table = np.zeros((len(place), 2 * len(tasks)))
-    for column, task in enumerate(tasks):
-        rows = np.fromiter((place[name] for name, _ in task), dtype=np.int64, count=len(task))
-        values = np.fromiter((value for _, value in task), dtype=np.float64, count=len(task))
-        np.add.at(table[:, 2 * column], rows, values)
-        np.add.at(table[:, 2 * column + 1], rows, 1.0)
+    return _row(parts, combine, _draw(_joined(parts.values()), resamples, seed))
+
+
+def _draw(table: Array, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
+    """Return sums over rows drawn with replacement, shape (resamples, columns).
+
+    Equal rows are interchangeable, so the draw is one multinomial over the distinct ones: exact, and fast for 0/1
+    metrics.
+    """
     kinds, counts = np.unique(table, axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
     step = max(1, _CHUNK // len(kinds))
     drawn = [
-        generator.multinomial(len(place), counts / len(place), size=min(step, resamples - start)) @ kinds
+        generator.multinomial(len(table), counts / len(table), size=min(step, resamples - start)) @ kinds
         for start in range(0, resamples, step)
     ]
-    totals = np.concatenate(drawn)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(totals[:, 0::2] / totals[:, 1::2])
+    return np.concatenate(drawn)
 
 
-def interval(means: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of resampled statistics of shape (resamples,)."""
-    low, high = np.nanpercentile(means, [2.5, 97.5])
+class Interval(NamedTuple):
+    """A 95 % interval, or why there is none."""
+
+    ci95: tuple[float, float] | None
+    reason: str = ""
+
+
+def interval(
+    parts: Mapping[str, GroupSums],
+    combine: Combine = plain_mean,
+    exact: bool = True,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return the 95 % interval of a task's metric, or of a row of a card.
+
+    Args:
+        parts: the row's tasks; one for a task's metric.
+        combine: the row's value from those of its tasks.
+        exact: whether values are at most 1, so that a mean of equal ones has an exact interval.
+        resamples: number of resamples.
+
+    Returns:
+        The percentile interval of resampled values; that of Clopper and Pearson for a mean of values that are all 0 or
+        all 1, which resamples do not spread.
+    """
+    if len({group for part in parts.values() for group in part.groups}) < 2:
+        return Interval(None, "one media group")  # it says nothing about the spread between groups
+    if exact and len(parts) == 1 and combine is plain_mean:
+        (part,) = parts.values()
+        if (edges := _clopper_pearson(part)) is not None:
+            return Interval(edges)
+    values = resampled(parts, combine, resamples)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(None, "no resample has a score")
+    if np.ptp(values) <= _TOLERANCE:
+        return Interval(None, "all resamples are equal")
+    return Interval(percentiles(values))
+
+
+def _clopper_pearson(part: GroupSums) -> tuple[float, float] | None:
+    """Return the exact interval of a mean whose values are all 0 or all 1, n being the media groups; else None.
+
+    Clopper and Pearson 1934: the bounds are quantiles of beta distributions, which for no or only successes are
+    (alpha/2)^(1/n) away from the other end.
+    """
+    if not part.metric.is_mean:
+        return None
+    right, n = (part.column(name)[part.column("n") > 0] for name in ("sum", "n"))
+    if not len(n) or ((right != 0).any() and (right != n).any()):
+        return None
+    edge = (ALPHA / 2) ** (1 / len(n))
+    return (0.0, part.full * (1 - edge)) if (right == 0).all() else (part.full * edge, part.full)
+
+
+Pairs = Mapping[str, tuple[GroupSums, GroupSums]]
+
+
+def _changes(run: GroupSums, base: GroupSums) -> Array | None:
+    """Return the change of each group's sum, shape (groups,), if the metric is a mean of the same questions."""
+    if not (run.metric.is_mean and np.array_equal(run.column("n"), base.column("n"))):
+        return None
+    return np.asarray((run.column("sum") - base.column("sum")).round(_DIGITS + 3))
+
+
+def resampled_difference(run: GroupSums, base: GroupSums) -> Array:
+    """Return resampled values of the run's metric minus the base's, shape (resamples,).
+
+    Args:
+        run: sums of the run.
+        base: sums of the other run, of the same samples: groups in the same order.
+    """
+    changes = _changes(run, base)
+    if changes is not None:
+        drawn = _draw(np.column_stack([changes, run.column("n")]))
+        with np.errstate(invalid="ignore"):
+            return np.asarray(run.full * drawn[:, 0] / drawn[:, 1])
+    drawn = _draw(np.concatenate([run.table, base.table], axis=1))
+    ours, theirs = np.split(drawn, [len(run.columns)], axis=1)
+    return run.value(ours) - base.value(theirs)
+
+
+def percentiles(values: Array) -> tuple[float, float]:
+    """Return the 95 % percentile interval of resampled values, shape (resamples,)."""
+    low, high = np.nanpercentile(values, [50 * ALPHA, 100 - 50 * ALPHA])
     return float(low), float(high)
 
 
-def drop_p_value(differences: Sequence[Observation], seed: int = SEED) -> float:
-    """Return the one-sided p-value of a drop: how likely so large a one is if both runs are equally good.
+class PValues(NamedTuple):
+    """One-sided p-values: how likely a drop (or a rise) of this size is if both runs are equally good."""
 
-    Cluster sign-flip test: if the runs are exchangeable, the summed difference of a media group is as likely positive
-    as negative, so all signs are drawn anew. Valid for any metric, few flips and clustered questions alike; where no
-    group changes by more than one right or wrong answer it is the exact McNemar test, and computed as that.
+    drop: float
+    rise: float
+
+    @property
+    def two_sided(self) -> float:
+        """Twice the smaller one."""
+        return min(1.0, 2 * min(self))
+
+
+def exchange_test(pairs: Pairs, combine: Combine = plain_mean, seed: int = SEED) -> PValues:
+    """Test whether two runs differ in a task's metric, or in a row of a card.
+
+    If both runs are equally good, it is chance which of them gave which answers about a media group: each group's
+    answers are exchanged between the runs with probability 1/2, and the difference of the metrics is taken again. Valid
+    for any metric, few changes and clustered questions alike. All exchanges are enumerated if there are few distinct
+    ones, which is the exact McNemar test if no group changes by more than one right or wrong answer; else 10,000 are
+    drawn.
 
     Args:
-        differences: (cluster, value of the run minus value of the base) per question.
+        pairs: for each task of the row its sums of the run and of the base: of the same samples, groups in the same
+            order and columns the same.
+        combine: the row's value from those of its tasks.
         seed: of the generator.
     """
-    sums: dict[str, float] = {}
-    for cluster, value in differences:
-        sums[cluster] = sums.get(cluster, 0.0) + value
-    # Rounded: a sum of differences that cancel must not count as a tiny change.
-    changed = np.array([value for total in sums.values() if (value := round(total, 9))])
-    if not len(changed):
-        return 1.0
-    if (np.abs(changed) == 1).all():
-        worse, flips = int((changed < 0).sum()), len(changed)
-        return float(sum(comb(flips, count) for count in range(worse, flips + 1)) / 2**flips)
-    sizes, counts = np.unique(np.abs(changed), return_counts=True)
-    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
-    totals = (2 * positive - counts) @ sizes
-    as_bad = int((totals <= changed.sum() + 1e-9).sum())
-    return (1 + as_bad) / (1 + RESAMPLES)
+    runs = {name: run for name, (run, _) in pairs.items()}
+    bases = {name: base for name, (_, base) in pairs.items()}
+    changes = [_changes(run, base) for run, base in pairs.values()]
+    if combine is plain_mean and all(change is not None for change in changes):
+        # The difference is a sum over groups. In units of the cheapest answer: 1 for a single task of 0/1 values.
+        least = min(run.one_wrong for run in runs.values())
+        scaled = [
+            run._replace(columns=("sum",), table=np.asarray(change)[:, None] * (run.one_wrong / least))
+            for run, change in zip(runs.values(), changes, strict=True)
+        ]
+        return sign_flip_test(_joined(scaled).sum(axis=1), seed)
+    return exchange(_joined(runs.values()), _joined(bases.values()), lambda sums: _row(runs, combine, sums), seed)
+
+
+def sign_flip_test(changes: Array, seed: int = SEED) -> PValues:
+    """Test whether the sum of the clusters' changes, shape (clusters,), differs from 0: ``exchange`` of a sum."""
+    gained, lost = np.maximum(changes, 0.0)[:, None], np.maximum(-changes, 0.0)[:, None]
+    return exchange(gained, lost, lambda sums: sums[:, 0], seed)
+
+
+def exchange(run: Array, base: Array, statistic: Callable[[Array], Array], seed: int = SEED) -> PValues:
+    """Test whether a statistic of two runs differs, by exchanging clusters (see ``exchange_test``).
+
+    Args:
+        run: what each cluster adds to the run's sums, shape (clusters, columns).
+        base: the same of the other run.
+        statistic: of sums, from shape (resamples, columns) to (resamples,).
+        seed: of the generator.
+    """
+    run, base = run.round(_DIGITS), base.round(_DIGITS)  # a cluster whose changes cancel has not changed
+    differs = (run != base).any(axis=1)
+    if not differs.any():
+        return PValues(1.0, 1.0)
+
+    def gap(ours: Array, theirs: Array) -> Array:
+        return statistic(same + ours) - statistic(same + theirs)
+
+    same = run[~differs].sum(axis=0)
+    run, base = run[differs], base[differs]
+    (observed,) = gap(run.sum(axis=0, keepdims=True), base.sum(axis=0, keepdims=True))
+    first = np.take_along_axis(run - base, (run != base).argmax(axis=1)[:, None], axis=1) > 0
+    kinds, counts = np.unique(
+        np.concatenate([np.where(first, run, base), np.where(first, base, run)], axis=1), axis=0, return_counts=True
+    )  # which of the two runs gave which answers makes no other kind
+    one, other = np.split(kinds, 2, axis=1)
+    few = len(counts) == 1 or prod(int(count) + 1 for count in counts) <= ENUMERATED
+    as_low, as_high = [], []
+    for kept, weights in _all_exchanges(counts) if few else _drawn_exchanges(counts, seed):
+        gaps = gap(kept @ one + (counts - kept) @ other, kept @ other + (counts - kept) @ one)
+        # A gap that is not a number (no resample has a score) counts on both sides.
+        as_low.append(fsum(weights[~(gaps > observed + _TOLERANCE)]))
+        as_high.append(fsum(weights[~(gaps > -observed + _TOLERANCE)]))  # exchanging all turns a gap's sign
+    drop, rise = (min(1.0, fsum(side)) if few else (1 + fsum(side)) / (1 + RESAMPLES) for side in (as_low, as_high))
+    return PValues(drop, rise)
+
+
+Exchanges = Iterator[tuple[npt.NDArray[np.int64], Array]]
+
+
+def _all_exchanges(counts: npt.NDArray[np.int64]) -> Exchanges:
+    """Yield how many clusters of each kind keep their place, shape (outcomes, kinds), with the probabilities."""
+    states = np.indices(tuple(int(count) + 1 for count in counts)).reshape(len(counts), -1)
+    yield states.T, np.asarray(prod(_halves(int(count))[row] for count, row in zip(counts, states, strict=True)))
+
+
+def _drawn_exchanges(counts: npt.NDArray[np.int64], seed: int) -> Exchanges:
+    """Yield the same for drawn outcomes, of weight 1."""
+    generator = np.random.default_rng(seed)
+    step = max(1, _CHUNK // len(counts))
+    for start in range(0, RESAMPLES, step):
+        size = min(step, RESAMPLES - start)
+        yield generator.binomial(counts, 0.5, size=(size, len(counts))), np.ones(size)
+
+
+def _halves(n: int) -> Array:
+    """Return the binomial distribution with probability 1/2, shape (n + 1,); exact but for the last rounding."""
+    ways, all_ways, found = 1, 2**n, []
+    for k in range(n + 1):
+        found.append(ways / all_ways)
+        ways = ways * (n - k) // (k + 1)
+    return np.array(found)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -93,19 +293,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable_drop(means: npt.NDArray[np.float64], alpha: float, n: int, power: float = 0.8) -> float:
+def detectable_drop(differences: Array, alpha: float, one_wrong: float, maximum: float, power: float = 0.8) -> float:
     """Return the smallest drop that a one-sided test at alpha finds with this power.
 
-    Where hardly an answer changed the resamples show no spread, and yet less than so many wrong answers, each on a
-    media group of its own, would never be significant in a sign-flip test (2^-count <= alpha): the drop that these
-    make is the least.
+    If hardly an answer changed the resamples show no spread, and yet less than so many wrong answers, each on a media
+    group of its own, would never be significant in an exchange test (2^-count <= alpha): the drop that these make is
+    the least.
 
     Args:
-        means: resampled mean differences, 0..1.
+        differences: resampled differences of the metric, on its own scale.
         alpha: level of the test.
-        n: questions compared.
+        one_wrong: what a wrong answer costs.
+        maximum: of the metric.
         power: chance to find it.
     """
     normal = NormalDist()
-    spread = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(means))
-    return max(spread, min(1.0, ceil(-log2(alpha)) / n))
+    spread = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(differences))
+    return max(spread, min(maximum, ceil(-log2(alpha)) * one_wrong))

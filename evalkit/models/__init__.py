@@ -1,89 +1,92 @@
-"""Models that answer requests."""
+"""Models that answer requests, and how ``--model`` names them."""
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
+    from evalkit.models.base import Source
 
-    from evalkit.models.base import Model
-    from evalkit.models.internvl2.model import InternVL2Model
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION = ("sdpa", "eager")
-MEMORY_FRACTION = 0.8
+# The scheme of a name without one.
+DEFAULT_SCHEME = "checkpoint"
+_GROUP = "evalkit.models"
 
 
-def load_model(
-    path: str,
-    device: str = "auto",
-    dtype: str = "auto",
-    attention: str = "sdpa",
-    engine: str = "grouped",
-    memory_fraction: float = MEMORY_FRACTION,
-    sharers: int = 1,
-) -> InternVL2Model:
-    """Load an InternVL2 checkpoint.
+def find_model(name: str, options: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()) -> Source:
+    """Return the source that ``--model`` names: ``SCHEME:REST``, or a checkpoint.
 
     Args:
-        path: a checkpoint folder in the official layout, or a Hub id.
-        device: ``auto`` (CUDA if there is one, else the CPU) or a torch device.
-        dtype: ``auto`` (bfloat16 on CUDA, float32 on the CPU) or a torch dtype's name.
-        attention: ``sdpa`` or ``eager``. The released config asks for flash attention; torch's SDPA takes its flash
-            kernels where the device has them, so no extra package is needed.
-        engine: ``grouped`` or ``reference`` (one question at a time).
-        memory_fraction: share of the device's memory that the job may use, weights included.
-        sharers: processes of the job on this machine.
+        name: as the user typed it.
+        options: the source's options by name, values as texts or of their type.
+        plugins: plugin files; their ``MODELS`` add schemes.
 
     Raises:
-        UsageError: the checkpoint or the device cannot be used.
+        UsageError: an unknown scheme or option, an unusable value, or a source that cannot be found.
     """
-    import torch
-
-    from evalkit.models.internvl2.config import resolve_checkpoint
-    from evalkit.models.internvl2.model import InternVL2Model
-
-    place = resolve_device(device)
-    if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
-    folder, kind = resolve_checkpoint(path), getattr(torch, dtype)
-    return InternVL2Model(folder, place, kind, attention, engine == "grouped", memory_fraction, sharers)
+    known = dict(_schemes(plugins))
+    scheme, colon, rest = name.partition(":")
+    if not colon or Path(name).exists():
+        scheme, rest = DEFAULT_SCHEME, name
+    elif scheme not in known:
+        raise UsageError(f"model {name!r}: unknown scheme {scheme!r}; known: {', '.join(sorted(known))}")
+    named = known[scheme]
+    source = pkgutil.resolve_name(named) if isinstance(named, str) else named
+    return source(rest, _checked(scheme, getattr(source, "options", None), options or {}))
 
 
-def resolve_device(device: str) -> torch.device:
-    """Return a usable torch device; ``auto`` is CUDA if there is one, else the CPU.
+def load_model(path: str, **options: Any) -> Any:
+    """Load a model for use from Python; a checkpoint has the model card's ``batch_chat`` and a ``tokenizer``.
+
+    Args:
+        path: a checkpoint folder in the official layout, a Hub id, or ``SCHEME:REST``.
+        options: the source's options, as ``-M`` sets them on the command line: for a checkpoint ``device``, ``dtype``,
+            ``attention``, ``engine`` and ``memory_fraction``.
 
     Raises:
-        UsageError: it cannot be used.
+        UsageError: the checkpoint, the device or an option cannot be used.
     """
-    import torch
+    from evalkit.models.base import LocalRank
 
-    from evalkit.models.internvl2.config import first_line
+    return find_model(path, options).open(LocalRank())
 
+
+def _schemes(plugins: Sequence[str]) -> Iterator[tuple[str, Callable[[str, Any], Source] | str]]:
+    """Yield each scheme and what makes its source (or where that is), of evalkit, of entry points, of plugin files."""
+    from evalkit.plugins import load_point, module_of
+
+    for module in pkgutil.iter_modules(__path__):
+        yield from getattr(import_module(f"{__name__}.{module.name}"), "MODELS", {}).items()
+    for point in entry_points(group=_GROUP):
+        yield point.name, load_point(point)
+    for plugin in plugins:
+        yield from getattr(module_of(Path(plugin)), "MODELS", {}).items()
+
+
+def _checked(scheme: str, kind: type | None, given: Mapping[str, Any]) -> Any:
+    """Return an instance of a source's options dataclass."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from evalkit.models.base import NoOptions
+
+    kind = kind or NoOptions
+    known = [item.name for item in fields(kind)]
+    for key in given:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{scheme} has no option {key!r}{hint} (its options: {', '.join(known) or 'none'})")
     try:
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise UsageError(f"device {device!r} cannot be used: {first_line(error)}") from error
-    return place
-
-
-def open_model(
-    name: str, device: str, dtype: str, attention: str, engine: str, memory_fraction: float, sharers: int
-) -> Model:
-    """Open what ``--model`` names: ``replay:FILE-or-RUN``, a checkpoint folder or a Hub id.
-
-    Raises:
-        UsageError: it cannot be opened.
-    """
-    if name.startswith("replay:"):
-        from evalkit.models.replay import ReplayModel
-
-        return ReplayModel(Path(name.removeprefix("replay:")))
-    return load_model(name, device, dtype, attention, engine, memory_fraction, sharers)
+        return TypeAdapter(kind).validate_python(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{scheme}: option {key!r}: {first['msg']} (it is {str(first['input'])[:60]!r})") from error

@@ -4,50 +4,82 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.models.base import MediaGroup
+from evalkit.models.base import LocalRank, MediaGroup, Model, NoOptions, Source
 from evalkit.records import Outcome, Request, Response
 from evalkit.runs.store import read_predictions
 
 
-class ReplayModel:
-    """Answers from a predictions file (any task) or from the predictions of a run folder.
+class ReplaySource(Source):
+    """A predictions file (any task), or the predictions of a run folder.
 
     Args:
-        source: a predictions JSONL, or a run folder.
+        name: a predictions JSONL, or a run folder.
 
     Raises:
-        UsageError: neither is there.
+        UsageError: neither exists.
     """
 
-    needs_media = False
+    def __init__(self, name: str, options: NoOptions) -> None:
+        self.path = Path(name)
+        if not self.path.exists():
+            raise UsageError(f"replay: {self.path} is neither a predictions file nor a run folder")
+        self.files = sorted(self.path.glob("*/predictions.jsonl")) if self.path.is_dir() else [self.path]
+        if not self.files:
+            raise UsageError(f"replay: run folder {self.path} holds no <task>/predictions.jsonl")
 
-    def __init__(self, source: Path) -> None:
-        if not source.exists():
-            raise UsageError(f"replay: {source} is neither a predictions file nor a run folder")
-        self.source = source
-        files = sorted(source.glob("*/predictions.jsonl")) if source.is_dir() else [source]
-        if not files:
-            raise UsageError(f"replay: run folder {source} holds no <task>/predictions.jsonl")
+    @cached_property
+    def model(self) -> ReplayModel:
+        """The recorded responses."""
+        return ReplayModel(self.path, self.files)
+
+    @cached_property
+    def name(self) -> str | None:  # type: ignore[override]
+        """The model that all lines of a judge's record name."""
+        lines = [line for task in self.model.by_task.values() for line in task.values()]
+        names = {line.extra.get("model") for line in lines}
+        name = names.pop() if len(names) == 1 else None
+        return name if isinstance(name, str) else None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the hash of all recorded responses."""
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in self.files)).hexdigest()
+        return {"responses_sha256": digest}
+
+    def open(self, local: LocalRank) -> ReplayModel:
+        """Return the recorded responses."""
+        return self.model
+
+
+class ReplayModel(Model):
+    """Answers with recorded responses.
+
+    Args:
+        path: a predictions file or a run folder.
+        files: its predictions files.
+    """
+
+    def __init__(self, path: Path, files: list[Path]) -> None:
+        self.path = path
         self.by_task = {
-            file.parent.name if source.is_dir() else "": read_predictions(file, foreign=not source.is_dir())
+            file.parent.name if path.is_dir() else "": read_predictions(file, foreign=not path.is_dir())
             for file in files
         }
-        self.digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Return the source and its hash for run.json."""
-        return {"kind": "replay", "source": str(self.source), "settings": {"responses_sha256": self.digest}}
-
-    def reference(self) -> None:
-        """Return None: recorded responses are not computed."""
+        """Return where the responses are from."""
+        return {"kind": "replay", "source": str(self.path)}
 
     def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
         """Yield the recorded responses; a sample without one is ``missing``."""
         for request in (request for group in groups for request in group.requests):
-            recorded = self.by_task.get(request.task if self.source.is_dir() else "", {})
+            recorded = self.by_task.get(request.task if self.path.is_dir() else "", {})
             absent = Response(request.id, "", Outcome.MISSING, reason="no recorded response")
             yield request, recorded.get(request.id, absent)
+
+
+MODELS = {"replay": ReplaySource}

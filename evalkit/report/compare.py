@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from evalkit.errors import UsageError
-from evalkit.metrics.statistics import cluster_bootstrap, detectable_drop, drop_p_value, holm, interval
+from evalkit.formula import Formula
+from evalkit.metrics.metric import Metric
+from evalkit.metrics.statistics import (
+    Combine,
+    detectable_drop,
+    exchange_test,
+    holm,
+    percentiles,
+    plain_mean,
+    resampled_difference,
+)
+from evalkit.metrics.sums import GroupSums, group_sums
 from evalkit.records import SampleScore
+from evalkit.runs.folder import RunFolder
+from evalkit.runs.record import read_run
 from evalkit.runs.settings import differences
-from evalkit.scoring import PERCENT, observations
 
 # A difference in an earlier group moves scores more; a key that is in none comes last.
 EFFECT = (
@@ -25,11 +39,14 @@ class TaskDifference:
 
     Attributes:
         task: task name.
-        run: score of the run, percent.
-        base: score of the base, percent.
-        difference: run minus base, in points.
+        metric: name of the task's first metric, which is compared.
+        maximum: of that metric, on whose scale the numbers are.
+        decimals: digits to print.
+        run: score of the run.
+        base: score of the base.
+        difference: run minus base, in points of the metric's scale.
         ci95: its interval by paired cluster bootstrap; None with fewer than two media groups.
-        p_drop: one-sided p-value of a drop (statistics.drop_p_value).
+        p_drop: one-sided p-value of a drop (statistics.exchange_test).
         p_adjusted: the same after Holm's correction over all tasks.
         detectable: smallest drop, in points, that this comparison finds with 80 % power in one task alone (at alpha
             over the number of tasks, as Holm's correction asks); None as for ci95.
@@ -42,6 +59,9 @@ class TaskDifference:
     """
 
     task: str
+    metric: str
+    maximum: float
+    decimals: int
     run: float
     base: float
     difference: float
@@ -73,6 +93,7 @@ class Comparison:
 def compare(
     run: Mapping[str, Sequence[SampleScore]],
     base: Mapping[str, Sequence[SampleScore]],
+    metrics: Mapping[str, Metric],
     settings: tuple[Mapping[str, Any], Mapping[str, Any]],
     alpha: float = 0.05,
 ) -> Comparison:
@@ -81,6 +102,7 @@ def compare(
     Args:
         run: score lines of each task.
         base: those of the baseline.
+        metrics: the card's metric of each task.
         settings: settings of the run and of the base, as in run.json.
         alpha: level at which ``detectable`` is given.
 
@@ -90,9 +112,9 @@ def compare(
     shared = [name for name in run if name in base and scored(run[name]) and scored(base[name])]
     if not shared:
         raise UsageError("the two runs share no task with scores")
-    found = [_task(name, run[name], base[name], alpha / len(shared)) for name in shared]
+    found = [_task(name, metrics[name], run[name], base[name], alpha / len(shared)) for name in shared]
     adjusted = holm([item.p_drop for item in found])
-    tasks = [_with_p(item, value) for item, value in zip(found, adjusted, strict=True)]
+    tasks = [replace(item, p_adjusted=value) for item, value in zip(found, adjusted, strict=True)]
     old, new = (_shared_settings(one, shared) for one in reversed(settings))
     return Comparison(tasks, sorted(differences(old, new), key=_effect), old == new)
 
@@ -100,10 +122,6 @@ def compare(
 def scored(lines: Sequence[SampleScore]) -> bool:
     """Return whether a task's samples have values; hidden labels give none."""
     return bool(lines) and all(line.value is not None for line in lines)
-
-
-def _with_p(item: TaskDifference, adjusted: float) -> TaskDifference:
-    return TaskDifference(**asdict(item) | {"p_adjusted": adjusted})
 
 
 def _shared_settings(settings: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
@@ -116,27 +134,30 @@ def _effect(line: str) -> int:
     return next((place for place, name in enumerate(EFFECT) if name in key.split(".")), len(EFFECT))
 
 
-def _task(name: str, run: Sequence[SampleScore], base: Sequence[SampleScore], alpha: float) -> TaskDifference:
+def _task(
+    name: str, metric: Metric, run: Sequence[SampleScore], base: Sequence[SampleScore], alpha: float
+) -> TaskDifference:
     theirs = {line.id: line for line in base}
     ours = {line.id: line for line in run}
     both = [line for line in run if line.id in theirs]
     if not both:
         raise UsageError(f"task {name}: the two runs share no sample id")
-    pairs = [observations(lines) for lines in (both, [theirs[line.id] for line in both])]
-    paired = [(cluster, mine - other) for (cluster, mine), (_, other) in zip(*pairs, strict=True)]
-    means = cluster_bootstrap([paired])[:, 0] if len({cluster for cluster, _ in paired}) > 1 else None
+    pair = _paired(name, metric, both, theirs)
+    drawn = resampled_difference(*pair) if len(pair[0].groups) > 1 else None
     change = {line.id: (line.value or 0.0) - (theirs[line.id].value or 0.0) for line in both}
-    scores = [PERCENT * sum(value for _, value in side) / len(side) for side in pairs]
-    low_high = None if means is None else tuple(PERCENT * edge for edge in interval(means))
+    scores = [side.score for side in pair]
     return TaskDifference(
         task=name,
+        metric=metric.name,
+        maximum=metric.maximum,
+        decimals=metric.decimals,
         run=scores[0],
         base=scores[1],
         difference=scores[0] - scores[1],
-        ci95=None if low_high is None else (low_high[0], low_high[1]),
-        p_drop=drop_p_value(paired),
+        ci95=None if drawn is None else percentiles(drawn),
+        p_drop=exchange_test({name: pair}).drop,
         p_adjusted=1.0,
-        detectable=None if means is None else PERCENT * detectable_drop(means, alpha, len(paired)),
+        detectable=None if drawn is None else detectable_drop(drawn, alpha, pair[0].one_wrong, metric.maximum),
         n=len(both),
         only_run=tuple(line.id for line in run if line.id not in theirs),
         only_base=tuple(key for key in theirs if key not in ours or lost(ours[key], theirs[key])),
@@ -146,28 +167,93 @@ def _task(name: str, run: Sequence[SampleScore], base: Sequence[SampleScore], al
     )
 
 
-def difference_p_value(run: Sequence[Sequence[SampleScore]], base: Sequence[Sequence[SampleScore]]) -> float | None:
-    """Return the two-sided p-value of a difference between the mean scores of several tasks.
+def _paired(
+    name: str, metric: Metric, run: Sequence[SampleScore], base: Mapping[str, SampleScore]
+) -> tuple[GroupSums, GroupSums]:
+    """Return a metric's sums in two runs, of the same samples in the run's media groups, units and keys."""
+    answers = [
+        replace(line, value=base[line.id].value, answer=base[line.id].answer, outcome=base[line.id].outcome)
+        for line in run
+    ]
+    try:
+        ours, theirs = group_sums(metric, run), group_sums(metric, answers)
+    except UsageError as error:
+        raise UsageError(f"task {name}: {error}") from error
+    columns = tuple(dict.fromkeys([*ours.columns, *theirs.columns]))
+    return ours.over(columns), theirs.over(columns)
+
+
+def row_p_value(
+    metrics: Mapping[str, Metric],
+    run: Mapping[str, Sequence[SampleScore]],
+    base: Mapping[str, Sequence[SampleScore]],
+    combine: Combine = plain_mean,
+) -> float | None:
+    """Return the two-sided p-value of a difference between two runs in a row of a card.
 
     Args:
+        metrics: the card's metric of each task of the row.
         run: score lines of each task.
-        base: those of the other run, in the same order of tasks.
+        base: those of the other run.
+        combine: the row's value from those of its tasks.
 
     Returns:
-        Twice the smaller one-sided sign-flip p-value (statistics.drop_p_value), media groups being flipped whole; None
-        where the runs have other samples.
+        The p-value of one joint exchange of the media groups (statistics.exchange_test); None if the runs have other
+        samples.
     """
-    if [[line.id for line in lines] for lines in run] != [[line.id for line in lines] for lines in base]:
+    if any([line.id for line in run[name]] != [line.id for line in base[name]] for name in metrics):
         return None
-    largest = max(len(lines) for lines in run)
-    paired = [
-        # Each task counts the same; the factor 1 of a single task keeps the exact test of 0/1 metrics.
-        (cluster, (mine - other) * largest / len(ours))
-        for ours, theirs in zip(run, base, strict=True)
-        for (cluster, mine), (_, other) in zip(observations(ours), observations(theirs), strict=True)
+    pairs = {
+        name: _paired(name, metric, run[name], {line.id: line for line in base[name]})
+        for name, metric in metrics.items()
+    }
+    return exchange_test(pairs, combine).two_sided
+
+
+def paired_test(run: RunFolder, base: RunFolder, formula: Formula) -> float | None:
+    """Return the two-sided p-value of two runs scoring differently in a row; None if they cannot be paired."""
+    tasks = formula.tasks
+    if not all(name in folder.tasks for name in tasks for folder in (run, base)):
+        return None
+    if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
+        return None  # a server gives no score of a single sample
+    lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
+    metrics = {name: run.metric(name) for name in tasks}
+    return row_p_value(metrics, lines[0], lines[1], partial(formula.value, rounded=False))
+
+
+class ComparedFolders(NamedTuple):
+    """Two run folders compared.
+
+    Attributes:
+        comparison: of the tasks that both have.
+        lost: tasks of the base that the run has no scores of.
+        notes: what must be said of either run (random weights, ...).
+    """
+
+    comparison: Comparison
+    lost: list[str]
+    notes: list[str]
+
+
+def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
+    """Compare two run folders."""
+    ours, theirs = RunFolder(run), RunFolder(base)
+    lines = [{name: folder.lines(name) for name in folder.tasks} for folder in (ours, theirs)]
+    lost = [
+        name
+        for name, base_lines in lines[1].items()
+        if name not in lines[0] or (scored(base_lines) and not scored(lines[0][name]))
     ]
-    rise = drop_p_value([(cluster, -value) for cluster, value in paired])
-    return min(1.0, 2 * min(drop_p_value(paired), rise))
+    settings = [read_run(folder).settings for folder in (run, base)]
+    notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
+    metrics = {name: ours.metric(name) for name in ours.tasks if name in theirs.tasks}
+    for name, metric in metrics.items():
+        if (other := theirs.summary(name)["metric"]) != metric.name:
+            raise UsageError(
+                f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; score one again"
+            )
+    return ComparedFolders(compare(lines[0], lines[1], metrics, (settings[0], settings[1]), alpha), lost, notes)
 
 
 def lost(run: SampleScore, base: SampleScore) -> bool:
@@ -184,9 +270,10 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
     """Return head and a row per task."""
     rows = [["task", "run", "base", "difference", "95%", "p of a drop", "Holm", "detectable drop", "n"]]
     for item in comparison.tasks:
-        ci = "-" if item.ci95 is None else "[{:+.2f}, {:+.2f}]".format(*item.ci95)
-        least = "-" if item.detectable is None else f"{item.detectable:.2f}"
-        numbers = [f"{item.run:.2f}", f"{item.base:.2f}", f"{item.difference:+.2f}", ci]
+        digits = item.decimals
+        ci = "-" if item.ci95 is None else "[{0:+.{2}f}, {1:+.{2}f}]".format(*item.ci95, digits)
+        least = "-" if item.detectable is None else f"{item.detectable:.{digits}f}"
+        numbers = [f"{item.run:.{digits}f}", f"{item.base:.{digits}f}", f"{item.difference:+.{digits}f}", ci]
         rows.append([item.task, *numbers, f"{item.p_drop:.4f}", f"{item.p_adjusted:.4f}", least, str(item.n)])
     return rows
 

@@ -12,22 +12,25 @@ from evalkit import __version__
 from evalkit.card import Card, load_card
 from evalkit.errors import MediaError
 from evalkit.files import write_atomically
-from evalkit.inference.job import report_gaps
 from evalkit.media.load import canonical
 from evalkit.media.preview import pictures
 from evalkit.metrics.boxes import THRESHOLD, Box
 from evalkit.records import Response, SampleScore, View
-from evalkit.report.compare import comparison_rows
+from evalkit.report.compare import compare_folders, comparison_rows
 from evalkit.report.page import Section, report_page
 from evalkit.report.plot_data import sample_plots, score_plots
 from evalkit.report.printed import PrintedTable, document, plain_table
 from evalkit.report.table import build
-from evalkit.runs.folder import RunFolder, compare_folders, open_runs, paired_test
+from evalkit.runs.folder import RunFolder, open_runs
+from evalkit.runs.results import report_gaps
 from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
 
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320
+
+# What a run folder that says nothing of its metrics was scored by: a mean in percent.
+SCALE: dict[str, Any] = {"maximum": 100.0, "decimals": 2, "metrics": {}}
 
 Other = Mapping[str, tuple[Response, SampleScore]]
 
@@ -182,10 +185,12 @@ def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
 
 def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
     kept = ("metric", "score", "ci95", "n", "expected_n", "fixed_score", "outcomes", "subsets")
+    scale = {key: task.summary.get(key, default) for key, default in SCALE.items()}
     samples = [_sample(item, album, other.get(item.sample.id)) for item in task.items]
     bare = sum(any(not medium["pictures"] for medium in sample["media"]) for sample in samples)
     note = f"{bare} of {len(samples)} samples are shown without their picture: {album.left_out()}." if bare else ""
-    return {"name": task.task.name, "note": note, "samples": samples} | {key: task.summary[key] for key in kept}
+    summary = scale | {key: task.summary[key] for key in kept}
+    return {"name": task.task.name, "note": note, "samples": samples} | summary
 
 
 def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
@@ -227,30 +232,35 @@ def _warnings(view: RunView, album: Album) -> Iterator[str]:
 
 
 def _scores(folder: RunFolder) -> PrintedTable:
-    """Return a line per task."""
+    """Return a line per metric of each task; what is not of one metric stands in the first line."""
     rows = []
     for name in folder.tasks:
-        summary = folder.summary(name)
-        fixed, ci95 = summary["fixed_score"], summary["ci95"]
+        summary = SCALE | folder.summary(name)
+        fixed, digits = summary["fixed_score"], summary["decimals"]
         outcomes = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
-        rows.append(
-            [
-                name,
-                summary["metric"],
-                "no local labels" if summary["score"] is None else f"{summary['score']:.2f}",
-                "-" if ci95 is None else f"[{ci95[0]:.2f}, {ci95[1]:.2f}]",
-                "-" if fixed is None else f"{fixed:.2f}",
-                f"{summary['n']} of {summary['expected_n']}",
-                outcomes,
-            ]
-        )
+        of_all = [
+            "-" if fixed is None else f"{fixed:.{digits}f}",
+            f"{summary['n']} of {summary['expected_n']}",
+            outcomes,
+        ]
+        rows.append([name, summary["metric"], *_measured(summary, digits), *of_all])
+        rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary["metrics"].items()]
     return plain_table(["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows)
+
+
+def _measured(found: Mapping[str, Any], digits: int) -> list[str]:
+    """Return a score and its interval as texts."""
+    score, ci95 = found["score"], found["ci95"]
+    return [
+        "no local labels" if score is None else f"{score:.{digits}f}",
+        found.get("ci95_reason", "-") if ci95 is None else f"[{ci95[0]:.{digits}f}, {ci95[1]:.{digits}f}]",
+    ]
 
 
 def _sections(
     options: ReportOptions, card: Card, folders: Sequence[RunFolder], view: RunView, cuts: Cuts
 ) -> list[Section]:
-    tables = document(build(card, folders, paired_test))
+    tables = document(build(card, folders))
     sections = [
         Section("Scores", tables=[_scores(folders[0])]),
         Section(tables.title, lines=[tables.legend], tables=tables.grids),
@@ -260,9 +270,7 @@ def _sections(
         head, *rows = comparison_rows(found.comparison)
         settings = [f"setting {line}" for line in found.comparison.settings] or ["settings: the same"]
         sections.append(Section(f"Against {folders[1].label}", lines=settings, tables=[plain_table(head, rows)]))
-    launches = [
-        f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record["launches"]
-    ]
-    made = [f"evalkit {__version__}", f"fingerprint {view.record['fingerprint']}", *launches]
+    launches = [f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record.launches]
+    made = [f"evalkit {__version__}", f"fingerprint {view.record.fingerprint}", *launches]
     plots = [*score_plots(folders, card), *sample_plots([view], [cuts])]
     return [*sections, Section("Plots", plots=plots), Section("How it was made", lines=made)]

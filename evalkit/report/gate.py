@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 from evalkit.card import Card
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.report.compare import Comparison, regressions
-from evalkit.report.table import RunResult, published_value
+from evalkit.report.table import published_value
+from evalkit.runs.folder import RunFolder
 
 REGRESSION = 1
 
@@ -54,14 +55,16 @@ def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_d
         comparison: the paired comparison.
         lost: tasks of the baseline that the run has no scores of.
         alpha: largest accepted chance of a false alarm over all tasks.
-        max_drop: points that a score may fall, significant or not.
+        max_drop: points of a metric's own scale that its score may fall, significant or not.
     """
     fallen = {item.task for item in regressions(comparison, alpha, max_drop)}
     checks = []
     for item in comparison.tasks:
-        least = "" if item.detectable is None else f"; smallest detectable drop {item.detectable:.2f}"
+        digits = item.decimals
+        least = "" if item.detectable is None else f"; smallest detectable drop {item.detectable:.{digits}f}"
         detail = (
-            f"{item.run:.2f} after {item.base:.2f} ({item.difference:+.2f} points on {item.n} samples, "
+            f"{item.run:.{digits}f} after {item.base:.{digits}f} "
+            f"({item.difference:+.{digits}f} points on {item.n} samples, "
             f"Holm-adjusted p {item.p_adjusted:.4f}{least})"
         )
         status = "regression" if item.task in fallen else "incomplete" if item.only_base else "passed"
@@ -72,19 +75,24 @@ def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_d
     return Gate(checks)
 
 
-def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
+def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
     """Judge the rows of a card that a run has scores of against the published numbers.
 
     A row regressed if the published number, taken as its rounding interval, lies above our 95 % interval, and our score
     lies more than ``max_drop`` points under it.
 
     Raises:
-        UsageError: no published row was run.
+        UsageError: the card publishes nothing to check against, or no published row was run.
     """
+    if card.model is None:
+        raise UsageError(
+            f"card {card.name!r} names no model of its own (key 'model'), so nothing is published to check against; "
+            "give a run folder as --baseline"
+        )
     checks = []
     for row in card.rows():
         published = published_value(row, card)
-        found = run.row(row.tasks)
+        found = run.row(card.formula(row))
         if found is None or published is None:
             continue
         lowest = published - 0.5 * 10**-row.decimals
@@ -101,7 +109,7 @@ def against_published(card: Card, run: RunResult, max_drop: float) -> Gate:
             detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
             checks.append(Check(row.id, "regression" if below else "passed", detail))
     if not checks:
-        raise UsageError("the run has scores of no row for which the card publishes a number")
+        raise UsageError("no row of this run has a published number")
     return Gate(checks)
 
 

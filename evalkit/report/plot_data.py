@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from evalkit.card import Card, load_card
+from evalkit.console import say
 from evalkit.errors import IncompleteError, UsageError
-from evalkit.inference.job import say
+from evalkit.formula import Formula
 from evalkit.report.plot_style import Plot, image
 from evalkit.report.plots import (
     Pair,
+    Part,
     Series,
     bar_plot,
     iou_plot,
@@ -70,7 +73,7 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
     names = dict.fromkeys(name for folder in folders for name in folder.tasks)
     for name in names:
         parts = {
-            folder.label: {part: (one["score"], one["n"]) for part, one in folder.summary(name)["subsets"].items()}
+            folder.label: _parts(folder.summary(name))
             for folder in folders
             if name in folder.tasks and folder.summary(name)["subsets"]
         }
@@ -81,11 +84,21 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
     return plots
 
 
+def _parts(summary: Mapping[str, Any]) -> dict[str, Part]:
+    maximum, digits = summary.get("maximum", 100.0), min(1, summary.get("decimals", 1))
+    return {
+        name: Part(one["score"], one.get("maximum", maximum), one["n"], digits)
+        for name, one in summary["subsets"].items()
+    }
+
+
 def _pairs(first: RunFolder, second: RunFolder) -> Iterator[Pair]:
     for name in first.tasks:
-        sides = [folder.row([name]) for folder in (first, second)]
+        sides = [folder.row(Formula(task=name)) for folder in (first, second)]
         if (x := sides[0]) and (y := sides[1]) and x.score is not None and y.score is not None:
-            yield Pair(name, x.score, y.score, x.ci95, y.ci95)
+            unit = first.summary(name).get("maximum", 100.0) / 100
+            edges = [one.ci95 and (one.ci95[0] / unit, one.ci95[1] / unit) for one in (x, y)]
+            yield Pair(name, x.score / unit, y.score / unit, edges[0], edges[1])
 
 
 def sample_plots(views: Sequence[RunView], cuts: Sequence[Cuts]) -> list[Plot]:

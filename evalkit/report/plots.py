@@ -10,7 +10,8 @@ import numpy as np
 
 from evalkit.card import Card, Row
 from evalkit.metrics.boxes import THRESHOLD
-from evalkit.metrics.statistics import Observation, cluster_bootstrap, interval
+from evalkit.metrics.statistics import interval
+from evalkit.metrics.sums import question_sums
 from evalkit.report.plot_style import COLOURS, LINES, MARKERS, Plot, bar_style, marker_style, new_figure
 from evalkit.report.table import TableData, published_value
 
@@ -26,7 +27,7 @@ class Series(NamedTuple):
 
     Attributes:
         label: the run.
-        points: (x, media group, value in 0..1) of each sample; x is a number of tiles, tokens or an IoU.
+        points: (x, media group, value) of each sample; x is a number of tiles, tokens or an IoU.
     """
 
     label: str
@@ -34,7 +35,7 @@ class Series(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One task of two runs: scores and their intervals, percent."""
+    """One task of two runs: scores and their intervals, percent of the metric's maximum."""
 
     task: str
     x: float
@@ -80,7 +81,8 @@ def score_plot(data: TableData) -> Plot | None:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
         return figure
 
-    about = f"Score of each run with its 95% interval; the diamond is the published number of {data.card.model}."
+    about = "Score of each run with its 95% interval"
+    about += f"; the diamond is the published number of {data.card.model}." if data.card.model else "."
     return Plot(f"scores-{data.table.id}", f"{data.table.title}: scores and intervals", about, draw)
 
 
@@ -108,39 +110,56 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     if not rows:
         return None
     labels = [label for label, _, _ in tables[0].runs]
+    offset = int(card.model is not None)  # the published bars stand before the runs'
 
     def draw() -> Figure:
-        figure = new_figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (1 + len(labels)))), 4.2)
+        figure = new_figure(min(11.0, max(6.0, 1.5 + 0.2 * len(rows) * (offset + len(labels)))), 4.2)
         axes = figure.subplots()
-        step = 0.8 / (1 + len(labels))
+        step = 0.8 / (offset + len(labels))
         published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
         places = np.arange(len(rows))
         ink = axes.xaxis.label.get_color()
-        axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
+        if card.model is not None:
+            axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
         for number, label in enumerate(labels):
             found = [data.runs[number][2][at].result for data, at in rows]
             heights = [
                 _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
                 for result, (data, at) in zip(found, rows, strict=True)
             ]
-            axes.bar(places + (number + 1) * step, heights, step, label=label, **bar_style(number))
+            axes.bar(places + (number + offset) * step, heights, step, label=label, **bar_style(number))
         names = [data.table.rows[at].label for data, at in rows]
-        axes.set_xticks(places + step * len(labels) / 2, names, rotation=40, ha="right")
+        axes.set_xticks(places + step * (len(labels) + offset - 1) / 2, names, rotation=40, ha="right")
         axes.set_ylim(0, 100)
         axes.set_ylabel("percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
-    about = "All rows of the card that a run has scores of, beside the published numbers."
+    about = "All rows of the card that a run has scores of"
+    about += ", beside the published numbers." if card.model else "."
     return Plot("card", f"{card.title}: all rows that were run", about, draw)
 
 
-def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]]) -> Plot:
-    """Return the score of each sub-task or category.
+class Part(NamedTuple):
+    """A sub-task or category of one run: its score, what it would be if all answers were right, and n."""
+
+    score: float
+    maximum: float
+    n: int
+    decimals: int = 1
+
+    @property
+    def percent(self) -> float:
+        """The score in percent of the maximum."""
+        return 100 * self.score / self.maximum if self.maximum else 0.0
+
+
+def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
+    """Return the score of each sub-task or category, bars as long as its percentage of the maximum.
 
     Args:
         task: its name.
-        parts: for each run and subset the score in percent and n.
+        parts: of each run, by subset.
     """
     names = list(dict.fromkeys(name for found in parts.values() for name in found))
 
@@ -150,15 +169,15 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, tuple[float, int]]])
         step = 0.8 / len(parts)
         for number, (label, found) in enumerate(parts.items()):
             places = [-(line + number * step) for line in range(len(names))]
-            widths = [found.get(name, (0.0, 0))[0] for name in names]
-            axes.barh(places, widths, step, label=label, **bar_style(number))
-            for name, place, size in zip(names, places, widths, strict=True):
-                n = found.get(name, (0.0, 0))[1]
-                axes.annotate(f"{size:.1f}  (n {n})", (size, place), (3, 0), textcoords="offset points", va="center")
+            shown = [found.get(name, Part(0.0, 100.0, 0)) for name in names]
+            axes.barh(places, [part.percent for part in shown], step, label=label, **bar_style(number))
+            for place, part in zip(places, shown, strict=True):
+                text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, place)
+                axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
         axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
         axes.set_xlim(0, 118)  # room for the numbers beside full bars
         axes.set_xticks(range(0, 101, 20))
-        axes.set_xlabel("score, percent")
+        axes.set_xlabel("score, percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
@@ -193,7 +212,7 @@ def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
 
 
 def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Series]]) -> Plot:
-    """Return the mean score of samples with about the same x (number of tiles, length of the answer), per task.
+    """Return the mean value of samples with about the same x (number of tiles, length of the answer), per task.
 
     Args:
         name: of its files.
@@ -213,22 +232,22 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
                 ls=LINES[place % len(LINES)], **marker_style(place),
             )  # fmt: skip
-        axes.set_ylim(-4, 104)
+        axes.set_ylim(-4, max(104, axes.get_ylim()[1]))  # beyond only if a task's values are unbounded
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    about = f"Mean score with its 95% interval of samples with about the same {unit}, in groups of equal size."
-    return _panel_plot(name, title, about, tasks, panel, (unit, "score, %"))
+    about = f"Mean value of samples with about the same {unit}, with its 95% interval, in groups of equal size."
+    return _panel_plot(name, title, about, tasks, panel, (unit, "mean value, %"))
 
 
 def binned(
     points: Sequence[tuple[float, str, float]], most: int = 6
 ) -> Iterator[tuple[float, float, tuple[float, float] | None]]:
-    """Yield mean x, mean score in percent and its interval of samples grouped by x.
+    """Yield mean x, mean value in percent and its interval of samples grouped by x.
 
     Few distinct x are groups by themselves; many are cut at quantiles, equal x never apart.
 
     Args:
-        points: (x, media group, value in 0..1).
+        points: (x, media group, value).
         most: largest number of groups.
     """
     xs = np.array([x for x, _, _ in points])
@@ -240,15 +259,9 @@ def binned(
         edges = quantiles[quantiles > distinct[0]] if (quantiles > distinct[0]).any() else distinct[1:2]
     group = np.searchsorted(edges, xs, side="right")
     for number in np.unique(group):
-        chosen: list[Observation] = [
-            (cluster, value) for (_, cluster, value), own in zip(points, group, strict=True) if own == number
-        ]
-        mean = 100 * sum(value for _, value in chosen) / len(chosen)
-        ci95 = None
-        if len({cluster for cluster, _ in chosen}) > 1:
-            low, high = interval(cluster_bootstrap([chosen], resamples=2000)[:, 0])
-            ci95 = 100 * low, 100 * high
-        yield float(xs[group == number].mean()), mean, ci95
+        chosen = [(cluster, value) for (_, cluster, value), own in zip(points, group, strict=True) if own == number]
+        sums, exact = question_sums(chosen), max(value for _, value in chosen) <= 1
+        yield float(xs[group == number].mean()), sums.score, interval({"": sums}, exact=exact, resamples=2000).ci95
 
 
 def _panel_plot(
@@ -293,8 +306,8 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = 
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"{x_label}, %")
-        axes.set_ylabel(f"{y_label}, %")
+        axes.set_xlabel(f"{x_label}, % of the maximum")
+        axes.set_ylabel(f"{y_label}, % of the maximum")
         figure.legend(loc="outside right upper", fontsize="small")
         return figure
 

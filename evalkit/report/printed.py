@@ -76,9 +76,12 @@ def document(tables: Sequence[TableData], compact: bool = False) -> PrintedTable
         compact: the card's own model and the runs only, one column each, and only rows that a run has scores of.
     """
     card = tables[0].card
-    legend = f"Differences are to the published {card.model}. n: samples of the run / official number."
     if compact:
-        legend = f"{card.model}: as published, not measured here. ±: half the width of the 95% interval."
+        legend = f"{card.model}: as published, not measured here. " if card.model else ""
+        legend += "±: half the width of the 95% interval."
+    else:
+        legend = f"Differences are to the published {card.model}. " if card.model else ""
+        legend += "n: samples of the run / official number."
     if any(cell.best for data in tables for _, _, cells in data.runs for cell in cells):
         legend += f" Bold: best run of the row. {DAGGER}: differs significantly from it"
         legend += " (paired, two-sided, Holm-corrected, alpha 0.05)."
@@ -95,9 +98,13 @@ def _grid(data: TableData, compact: bool) -> PrintedTable:
         head, rows, spans = *_models_down(data, numbers), []
     else:
         head, rows = _benchmarks_down(data, numbers)
-        spans = [("", 1), ("published", len(data.table.models))] + [(label, 5) for label, _, _ in data.runs]
+        width = 1 + len(_detail_names(data)) + 1
+        spans = [("", 1), ("published", len(data.table.models)), *((label, width) for label, _, _ in data.runs)]
+        spans = [span for span in spans if span[1]]
     places = "Rows" if data.table.models_as_rows and not compact else "Columns"
     source = f"{places} named after models are as published, not measured here; source: {data.card.source}."
+    if not (data.card.model if compact else data.table.models):
+        source = f"Source of the benchmarks: {data.card.source}."
     notes = [f"[{number}] {text}" for text, number in numbers.items()]
     return PrintedTable(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
 
@@ -131,41 +138,47 @@ def _score(row: Row, cell: Cell, label: str, numbers: dict[str, int], text: str 
     return Text(shown, cell.best, (*marks, *(str(numbers[f"{label}, {note}"]) for note in notes)))
 
 
-def _details(row: Row, cell: Cell) -> list[Text]:
-    """Return interval, difference and n of a cell."""
+def _detail_names(data: TableData) -> list[str]:
+    """Return what is printed beside a score; a card without a model of its own has nothing to take differences to."""
+    return ["95%", "difference", "n"] if data.card.model else ["95%", "n"]
+
+
+def _details(row: Row, cell: Cell, names: Sequence[str]) -> list[Text]:
+    """Return the named details of a cell."""
     result = cell.result
     if result is None:
-        return [Text("-")] * 3
+        return [Text("-")] * len(names)
     interval = "-"
     if result.ci95 is not None:
         interval = f"[{number(result.ci95[0], row.decimals)}, {number(result.ci95[1], row.decimals)}]"
     difference = "-" if cell.difference is None else f"{cell.difference:+.{row.decimals}f}"
-    return [Text(interval), Text(difference), Text(f"{result.n}/{result.expected_n}")]
+    details = {"95%": interval, "difference": difference, "n": f"{result.n}/{result.expected_n}"}
+    return [Text(details[name]) for name in names]
 
 
 def _benchmarks_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
-    table = data.table
+    table, names = data.table, _detail_names(data)
     head = ["benchmark", *(model.name for model in table.models)]
     for _ in data.runs:
-        head += ["score", "95%", "difference", "n", "verdict"]
+        head += ["score", *names, "verdict"]
     rows = []
     for place, row in enumerate(table.rows):
         line = [Text(row.label), *(_published(row, model.name) for model in table.models)]
         for label, _, cells in data.runs:
             cell = cells[place]
-            line += [_score(row, cell, label, numbers), *_details(row, cell), Text(cell.verdict)]
+            line += [_score(row, cell, label, numbers), *_details(row, cell, names), Text(cell.verdict)]
         rows.append(line)
     return head, rows
 
 
 def _models_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
-    table = data.table
+    table, names = data.table, _detail_names(data)
     rows = [[Text(model.name), *(_published(row, model.name) for row in table.rows)] for model in table.models]
     for label, _, cells in data.runs:
         pairs = list(zip(table.rows, cells, strict=True))
         rows.append([Text(label), *(_score(row, cell, label, numbers) for row, cell in pairs)])
-        details = [_details(row, cell) for row, cell in pairs]
-        for kind, name in enumerate(("95%", "difference", "n")):
+        details = [_details(row, cell, names) for row, cell in pairs]
+        for kind, name in enumerate(names):
             rows.append([Text(f"- {name}"), *(texts[kind] for texts in details)])
         rows.append([Text("- verdict"), *(Text(cell.verdict) for _, cell in pairs)])
     return ["model", *(row.label for row in table.rows)], rows
@@ -180,13 +193,16 @@ def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[
         if any((result := cells[place].result) is not None and result.score is not None for _, _, cells in runs)
     ]
     rows = [data.table.rows[place] for place in kept]
-    columns: list[list[Text]] = [[Text(number(published_value(row, card), row.decimals)) for row in rows]]
+    columns: list[list[Text]] = []
+    if card.model:
+        columns.append([Text(number(published_value(row, card), row.decimals)) for row in rows])
     for label, _, cells in runs:
         shown = [(row, cells[place]) for place, row in zip(kept, rows, strict=True)]
         columns.append([_score(row, cell, label, numbers, _short(row, cell)) for row, cell in shown])
     if len(runs) == 1:
         columns.append([Text(runs[0][2][place].verdict) for place in kept])
-    heads = [card.model, *(label for label, _, _ in runs), *(["verdict"] if len(runs) == 1 else [])]
+    own = [card.model] if card.model else []
+    heads = [*own, *(label for label, _, _ in runs), *(["verdict"] if len(runs) == 1 else [])]
     lines = [[Text(row.label), *(column[place] for column in columns)] for place, row in enumerate(rows)]
     return ["benchmark", *heads], lines
 

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.card import Card
-from evalkit.cli.rescore import recorded
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
-from evalkit.inference.job import select
-from evalkit.inference.plan import Job, layouts
+from evalkit.inference.plan import layouts
 from evalkit.media.decoder import Decoders
 from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
 from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
 from evalkit.requests import build_requests, recipe_for
-from evalkit.runs.folder import RunFolder, read_run
+from evalkit.runs.folder import RunFolder
+from evalkit.runs.record import RunRecord, read_run
+from evalkit.runs.rescore import recorded
 from evalkit.runs.settings import task_settings
+from evalkit.selection import Job, select
 from evalkit.task import Task
 
 Cuts = Mapping[View, Layout | None]
@@ -92,7 +93,7 @@ class RunView:
     """
 
     folder: RunFolder
-    record: Mapping[str, Any]
+    record: RunRecord
     root: DataRoot
     tasks: list[TaskView]
     missing: list[str]
@@ -112,14 +113,15 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
         IncompleteError: no data of any of its tasks.
     """
     record = read_run(run)
-    root = DataRoot(data_root or record["data_root"])
-    selection = select(record["card"], folder.tasks, record["plugins"], root)
-    tile_size = int(record["model"].get("tile_size", selection.card.tile_size))
+    root = DataRoot(data_root or record.data_root)
+    selection = select(record.card, folder.tasks, record.plugins, root)
+    tile_size = int(record.model.get("tile_size", selection.card.tile_size))
     tasks = []
     for task in selection.tasks:
-        settings = record["settings"]["tasks"].get(task.name, {})
+        settings = record.tasks.get(task.name, {})
         recipe = _recipe(task, settings, selection.card)
-        _, samples, responses = recorded(run, task, root, settings.get("limit"))
+        answered = recorded(run, task, root, settings.get("limit"))
+        samples, responses = answered.samples, answered.responses
         requests = build_requests(task, samples, recipe, root, tile_size)
         asked = settings.get("requests_sha256")
         now = task_settings(Job(task, recipe, samples, requests), root, None)["requests_sha256"]

@@ -7,26 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from evalkit.data.hashes import cached_sha256
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import UsageError
-from evalkit.inference.plan import Job
+from evalkit.selection import Job
 from evalkit.task import Task
 
-CHECKPOINT_FILES = (
-    "config.json", "vocab.json", "merges.txt", "added_tokens.json", "model.safetensors.index.json",
-)  # fmt: skip
 _MIB = 1 << 20
-
-
-def checkpoint_sha256(folder: Path) -> dict[str, str]:
-    """Return the hash of each file of a checkpoint that an answer depends on; those of weights are remembered."""
-    weights = {path.name: cached_sha256(path) for path in folder.glob("*.safetensors")}
-    small = (folder / name for name in CHECKPOINT_FILES)
-    return dict(sorted((weights | {path.name: file_sha256(path) for path in small if path.is_file()}).items()))
 
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:
@@ -88,13 +76,20 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """Yield ``key: old value, now new value`` for each leaf in which two settings differ."""
+def differences(old: Any, new: Any, wording: str = "{old} -> {new}", name: str = "") -> Iterator[str]:
+    """Yield ``key: old value -> new value`` for each leaf in which two settings differ.
+
+    Args:
+        old: settings.
+        new: the other settings.
+        wording: how the two values are put.
+        name: key of these settings.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            yield from differences(old.get(key), new.get(key), wording, f"{name}.{key}" if name else str(key))
     elif old != new:
-        yield f"{name}: {_short(old)}, now {_short(new)}"
+        yield f"{name}: {wording.format(old=_short(old), new=_short(new))}"
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalkit.inference.progress import FOLDER, PERIOD_S
 from evalkit.records import Response
-from evalkit.runs.folder import read_run
+from evalkit.runs.record import read_run
 from evalkit.runs.store import read_predictions, read_shards
 
 # A rank that has not written for so long is not alive, or cannot reach the folder.
@@ -30,21 +30,21 @@ def run_status(run: Path) -> dict[str, Any]:
         UsageError: it holds no run.
     """
     record = read_run(run)
-    launch = record["launches"][-1] if record.get("launches") else {"ranks": 0, "started": None}
+    launch = record.launches[-1] if record.launches else {"ranks": 0, "started": None}
     ranks = [_rank(content) for content in _beacons(run, launch)]
     totals: dict[str, int] = {}
     for content in ranks:
         totals |= content["totals"]
-    tasks = [_task(run, name, totals.get(name)) for name in record["settings"]["tasks"]]
+    tasks = [_task(run, name, totals.get(name)) for name in record.tasks]
     working = [rank for rank in ranks if rank["state"] in ("live", "stalled")]
     rate = sum(rank["rate"] for rank in working)
     left = sum(task["total"] - task["answered"] for task in tasks if task["total"] is not None)
     return {
         "run": str(run),
-        "model": record["model"].get("name"),
+        "model": record.model.get("name"),
         "started": launch["started"],
         "expected_ranks": launch["ranks"],
-        "finished": not record.get("launches") or "seconds" in launch,
+        "finished": not record.launches or "seconds" in launch,
         "ranks": ranks,
         "tasks": tasks,
         "samples_per_s": round(rate, 3) if working else None,

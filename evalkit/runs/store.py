@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from evalkit.data.readers import storable
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
+from evalkit.metrics.metric import in_range
 from evalkit.records import Outcome, Response, Sample, SampleScore
 
 _SCORE = TypeAdapter(SampleScore)
@@ -37,13 +38,16 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
         raise UsageError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise UsageError(f"{where}: must be an object with 'id' and 'response'")
+    if "replies" in record:  # a judge's record need not say which answer was judged
+        _check_replies(record["replies"], where)
+        record = {"response": ""} | record
     for key in ("id", "response"):
         if not isinstance(record.get(key), str):
             raise UsageError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
     if not storable(record["id"] + record["response"]):
         raise UsageError(f"{where}: holds half a surrogate pair, which is no text")
+    extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
     if foreign:
-        extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
         return Response(record["id"], record["response"], extra=extra)
     try:
         outcome = Outcome(record.get("outcome", "ok"))
@@ -52,7 +56,13 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
     counts = [
         value if isinstance(value := record.get(f"{part}_tokens"), int) else None for part in ("prompt", "output")
     ]
-    return Response(record["id"], record["response"], outcome, counts[0], counts[1], str(record.get("reason", "")))
+    reason = str(record.get("reason", ""))
+    return Response(record["id"], record["response"], outcome, counts[0], counts[1], reason, extra)
+
+
+def _check_replies(replies: Any, where: str) -> None:
+    if not isinstance(replies, list) or not all(reply is None or isinstance(reply, str) for reply in replies):
+        raise UsageError(f"{where}: 'replies' must be a list of strings, null for a failed request")
 
 
 def _lines(path: Path, whole_only: bool = False) -> list[str]:
@@ -162,18 +172,27 @@ def read_shards(folder: Path) -> dict[str, Response]:
         UsageError: a line before the last one is damaged.
     """
     responses: dict[str, Response] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, text in enumerate(_lines(path, whole_only=True), start=1):
-            response = _parse_response(text, f"{path}:{number}")
-            earlier = responses.get(response.id)
-            if earlier is None or earlier.outcome.failed:
-                responses[response.id] = response
+    for response in shard_lines(folder):
+        earlier = responses.get(response.id)
+        if earlier is None or earlier.outcome.failed:
+            responses[response.id] = response
     return responses
 
 
-def answered_ids(task: Path) -> set[str]:
-    """Return the ids that have an answer in the shards of a task's folder."""
-    return {key for key, response in read_shards(task / "shards").items() if not response.outcome.failed}
+def shard_lines(folder: Path) -> Iterator[Response]:
+    """Yield every response in a folder of shards.
+
+    Raises:
+        UsageError: as ``read_shards``.
+    """
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, text in enumerate(_lines(path, whole_only=True), start=1):
+            yield _parse_response(text, f"{path}:{number}")
+
+
+def answered_ids(shards: Path) -> set[str]:
+    """Return the ids that have an answer in a folder of shards."""
+    return {key for key, response in read_shards(shards).items() if not response.outcome.failed}
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -189,16 +208,22 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
 
 
 def write_scores(folder: Path, lines: Sequence[SampleScore]) -> None:
-    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` only where there is a fixed score."""
+    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` and ``keys`` only if there are any."""
     records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
     for record in records:
         if record["disagrees"] is None:
             del record["disagrees"]
+        if not record["keys"]:
+            del record["keys"]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
 
 
-def read_scores(path: Path) -> list[SampleScore]:
+def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
     """Return the lines of a ``scores.jsonl``.
+
+    Args:
+        path: the file.
+        unbounded: whether values may be more than 1 (``Task.unbounded``).
 
     Raises:
         UsageError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
@@ -214,8 +239,8 @@ def read_scores(path: Path) -> list[SampleScore]:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
-        if not all(value is None or 0 <= value <= 1 for value in (score.value, score.fixed)):
-            raise UsageError(f"{where}: a value is not within 0 and 1")
+        if not all(value is None or in_range(value, unbounded) for value in (score.value, score.fixed)):
+            raise UsageError(f"{where}: a value is not {'finite and at least 0' if unbounded else 'within 0 and 1'}")
         if score.id in scores:
             raise UsageError(f"{where}: id {score.id!r} occurs twice")
         scores[score.id] = score

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, first_line
 
 MODEL_TYPE = "internvl_chat"
 
@@ -103,11 +103,6 @@ def resolve_checkpoint(name: str) -> Path:
         raise UsageError(
             f"model {name!r} is no folder here and the Hub did not give it: {first_line(error)}"
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def read_config(folder: Path) -> CheckpointConfig:

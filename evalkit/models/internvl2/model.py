@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evalkit.models.base import MediaGroup, Pixels
+from evalkit.errors import ModelUnavailable, first_line
+from evalkit.models.base import MediaGroup, Model, Pixels
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.decoder import Decoder
 from evalkit.models.internvl2.engine import Engine, Found, Group
@@ -28,7 +29,7 @@ _IGNORED = {"num_beams", "pad_token_id", "eos_token_id", "use_cache"}
 CPU_TILES, CPU_ADMITTED, GPU_TILES = 2, 32, 64
 
 
-class InternVL2Model:
+class InternVL2Model(Model):
     """An InternVL2 checkpoint, ready to answer.
 
     Args:
@@ -42,8 +43,6 @@ class InternVL2Model:
         memory_fraction: share of the device's memory that may be used, weights included.
         sharers: processes of this job on this machine, which share its memory where the device is the CPU.
     """
-
-    needs_media = True
 
     def __init__(
         self,
@@ -102,11 +101,11 @@ class InternVL2Model:
 
         def asking() -> Iterator[Group]:
             for number, group in enumerate(groups):
-                tiles = [len(image) for image in group.pixels]
+                tiles = [len(image) for image in group.media]
                 prompts = list(self._prompts(group.requests, tiles, refused))
                 asked.update(((number, row), pair) for row, pair in enumerate(prompts))
                 if prompts:
-                    yield Group(number, [prompt for _, prompt in prompts], sum(tiles), group.pixels)
+                    yield Group(number, [prompt for _, prompt in prompts], sum(tiles), list(group.media))
 
         for found in self._answer(asking()):
             request, prompt = asked.pop((found.key, found.row))
@@ -136,6 +135,10 @@ class InternVL2Model:
             except (RuntimeError, MemoryError) as error:
                 if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
                     self.engine.shrink()
+                elif "CUDA error" in str(error):  # every later call on this device would fail too
+                    raise ModelUnavailable(
+                        f"{self.device} is lost ({first_line(error)}); the same command resumes"
+                    ) from error
                 raise
             return
         for group in groups:

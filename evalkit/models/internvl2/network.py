@@ -15,8 +15,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, InternVLVisionConfig, InternVLVisionModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
-from evalkit.errors import UsageError
-from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig, first_line
+from evalkit.errors import UsageError, first_line
+from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

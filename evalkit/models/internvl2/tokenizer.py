@@ -12,8 +12,7 @@ from typing import Protocol
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from evalkit.errors import UsageError
-from evalkit.models.internvl2.config import first_line
+from evalkit.errors import UsageError, first_line
 
 # The pre-tokenisation pattern published with Qwen2.
 _PATTERN = (

@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from evalkit.report.table import Cell, RowResult, TableData
+from evalkit.report.table import Cell, TableData
+from evalkit.runs.folder import RowResult
 
 
 def csv_text(tables: Sequence[TableData]) -> str:
@@ -42,7 +43,7 @@ def json_text(tables: Sequence[TableData]) -> str:
                     "id": row.id,
                     "label": row.label,
                     "metric": row.metric,
-                    "tasks": row.tasks,
+                    "tasks": data.card.formula(row).tasks,
                     "published": row.published,
                     "note": row.note,
                     "flags": row.flags,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from evalkit.errors import EvalkitError, IncompleteError, UsageError
-from evalkit.report.table import RowResult
+from evalkit.runs.folder import RowResult
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -183,11 +183,13 @@
   // --- One task ---------------------------------------------------------------------------------------------------
   function scoreLine(task) {
     const n = task.n === task.expected_n ? `n ${task.n}` : `partial: n ${task.n} of ${task.expected_n}`;
-    const score = task.score === null ? "no local labels" : `${number(task.score, 2)}`;
-    const ci = task.ci95 ? ` 95% [${number(task.ci95[0])}, ${number(task.ci95[1])}]` : "";
-    const fixed = task.fixed_score === null ? "" : ` · fixed scorer ${number(task.fixed_score, 2)}`;
+    const digits = Math.min(1, task.decimals);
+    const score = task.score === null ? "no local labels" : `${number(task.score, task.decimals)}`;
+    const ci = task.ci95 ? ` 95% [${number(task.ci95[0], digits)}, ${number(task.ci95[1], digits)}]` : "";
+    const fixed = task.fixed_score === null ? "" : ` · fixed scorer ${number(task.fixed_score, task.decimals)}`;
+    const more = Object.entries(task.metrics).map(([name, found]) => ` · ${name} ${number(found.score, task.decimals)}`).join("");
     const outcomes = Object.entries(task.outcomes).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(", ");
-    return `${task.metric} ${score}${ci}${fixed} · ${n} · ${outcomes}`;
+    return `${task.metric} ${score}${ci}${fixed}${more} · ${n} · ${outcomes}`;
   }
 
   function bars(task) {
@@ -196,11 +198,11 @@
     box.hidden = !names.length;
     const grid = el("div", { class: "bars" });
     for (const name of names) {
-      const { score, n } = task.subsets[name];
+      const { score, n, maximum = task.maximum } = task.subsets[name];
       const fill = el("div", { class: "fill" });
-      fill.style.width = `${Math.max(0, Math.min(100, score))}%`;
+      fill.style.width = `${Math.max(0, Math.min(100, maximum ? 100 * score / maximum : 0))}%`;
       const pick = el("button", { type: "button", onclick: () => { $("subset").value = name; state.subset = name; refresh(); } }, name);
-      grid.append(pick, el("div", { class: "track", "aria-hidden": "true" }, fill), el("span", {}, `${number(score)} (n ${n})`));
+      grid.append(pick, el("div", { class: "track", "aria-hidden": "true" }, fill), el("span", {}, `${number(score, Math.min(1, task.decimals))} (n ${n})`));
     }
     $("bars").replaceChildren(grid);
     $("subset").replaceChildren(el("option", { value: "" }, "all sub-tasks"), ...names.map((name) => el("option", { value: name }, name)));
@@ -234,7 +236,7 @@
   function navigation() {
     const entry = (name, label, score) => el("button", { type: "button", "data-task": name, title: label, onclick: () => { history.replaceState(null, "", `#${encodeURIComponent(name)}`); open(name); } },
       el("span", {}, label), el("span", {}, score));
-    $("nav").replaceChildren(entry("", "Summary", ""), ...content.tasks.map((task) => entry(task.name, task.name, number(task.score))));
+    $("nav").replaceChildren(entry("", "Summary", ""), ...content.tasks.map((task) => entry(task.name, task.name, number(task.score, Math.min(1, task.decimals)))));
   }
 
   function toggle(id, className) {

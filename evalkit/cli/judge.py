@@ -1,0 +1,35 @@
+"""``judge``: a model judges the answers of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from evalkit.cli.options import add_options, parsed
+from evalkit.cli.parser import Subparsers, add_command, emit
+from evalkit.inference.options import JudgeOptions
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(commands, "judge", command, "evalkit judge RUN --judge replay:J.jsonl")
+    parser.add_argument("run", metavar="RUN")
+    add_options(parser, JudgeOptions)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Ask a model to judge a run's answers, and score the run by its replies; resumable."""
+    from evalkit.inference.judge import judge_run
+    from evalkit.report.output import write_card
+    from evalkit.runs.rescore import score_run
+
+    options = parsed(JudgeOptions, args)
+    run = Path(args.run)
+    name = judge_run(run, options)
+    done = score_run(run, options.data_root, {}, name)
+    text = write_card(run, done.card)
+    if args.json:
+        emit(done.scores)
+    else:
+        print(text, end="")
+    return done.exit_code

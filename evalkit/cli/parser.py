@@ -1,0 +1,46 @@
+"""What every command's parser has in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Subparsers = Any
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a usage error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage error's code."""
+        self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def add_command(
+    commands: Subparsers, name: str, run: Callable[[argparse.Namespace], int], example: str, *, json_flag: bool = True
+) -> argparse.ArgumentParser:
+    """Add a command whose help is its function's docstring, with an example."""
+    about = (run.__doc__ or "").strip()
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run_command=run)
+    if json_flag:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def emit(content: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(content, ensure_ascii=False, indent=1))

@@ -1,0 +1,72 @@
+"""Run folders as the card's tables, or as metadata of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evalkit import __version__
+from evalkit.card import Card, load_card
+from evalkit.errors import UsageError
+from evalkit.files import write_atomically
+from evalkit.formula import Formula
+from evalkit.plugins import load_tasks
+from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
+from evalkit.report.formats.render import render
+from evalkit.report.table import build
+from evalkit.runs.folder import RunFolder, open_runs
+from evalkit.runs.record import read_run
+
+HUB_FORMATS = {"model-index": model_index_yaml, "eval-results": eval_results_yaml}
+
+
+def write_card(out: Path, card: Card) -> str:
+    """Write a run's card.md and return it."""
+    text = render(build(card, [RunFolder(out, card)]), "md")
+    write_atomically(out / "card.md", text)
+    return text
+
+
+def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool) -> str:
+    """Return the tables of run folders as text.
+
+    Args:
+        runs: run folders; several make a leaderboard.
+        card_name: the card.
+        output: a format of ``report.render`` or of ``HUB_FORMATS``.
+        compact: fewer columns and rows.
+
+    Raises:
+        UsageError: a folder holds no run, or Hub metadata is asked for several runs.
+    """
+    card = load_card(card_name)
+    folders = open_runs(runs, card)
+    if output not in HUB_FORMATS:
+        return render(build(card, folders), output, compact)
+    if len(folders) != 1:
+        raise UsageError(f"--format {output} is the metadata of one model: give one run")
+    record = read_run(runs[0])
+    name = Path(str(record.model.get("name", runs[0].name))).name
+    found = list(_measurements(folders[0], card, record.plugins))
+    if not found:
+        raise UsageError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
+    return HUB_FORMATS[output](name, found, folders[0].notes, f"evalkit {__version__}")
+
+
+def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterator[Measurement]:
+    """Yield the score of each task, then of each card row that is a mean of several."""
+    known = load_tasks(plugins)
+    for name in run.tasks:
+        result = run.row(Formula(task=name))
+        if result is None or result.score is None or name not in known:
+            continue
+        task = known[name]
+        rows = sorted((row for row in card.rows() if name in row.tasks), key=lambda row: len(row.tasks))
+        label = rows[0].label if rows else name
+        place = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
+        yield Measurement(name, label, task.metric, result, *place)
+    for row in card.rows():
+        result = run.row(card.formula(row))
+        if len(row.tasks) > 1 and result is not None and result.score is not None:
+            metrics = dict.fromkeys(known[name].metric for name in row.tasks if name in known)
+            yield Measurement(row.id, row.label, row.metric or ", ".join(metrics), result)

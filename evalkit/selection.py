@@ -1,0 +1,121 @@
+"""Which tasks of which card have data, and what is asked about each of their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.card import Card, load_card
+from evalkit.console import listed, say
+from evalkit.data.root import DataRoot
+from evalkit.errors import IncompleteError, UsageError
+from evalkit.plugins import choose, load_tasks
+from evalkit.records import Recipe, Request, Sample
+from evalkit.requests import build_requests, recipe_for
+from evalkit.scoring import check_labels
+from evalkit.task import Task
+
+DEFAULT_CARD = "internvl2"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The tasks of a run and the data that they lack.
+
+    Attributes:
+        card: the card whose recipes apply.
+        tasks: tasks with data.
+        missing: absent data files of the requested tasks.
+        skipped: tasks of the card that have no data.
+    """
+
+    card: Card
+    tasks: list[Task]
+    missing: list[str]
+    skipped: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One task of a run: its samples and what is asked.
+
+    Attributes:
+        task: the task.
+        recipe: how it is asked.
+        samples: the samples, in order.
+        requests: one per sample.
+    """
+
+    task: Task
+    recipe: Recipe
+    samples: list[Sample]
+    requests: list[Request]
+
+
+def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], root: DataRoot) -> Selection:
+    """Return the requested tasks whose data is present: those named, or else those of the card's rows.
+
+    Raises:
+        UsageError: an unknown task or card.
+        IncompleteError: no requested task has data; lists what is missing.
+    """
+    card = load_card(card_name or DEFAULT_CARD)
+    known = load_tasks(plugins)
+    wanted = choose(known, names) if names else [known[name] for name in card.tasks() if name in known]
+    chosen, missing, skipped = [], [], []
+    for task in wanted:
+        absent = root.missing(task.files)
+        usable = not absent or (task.parts and len(absent) < len(task.files))
+        if usable:
+            chosen.append(task)
+        if absent and (names or usable):
+            missing += [f"{path} ({task.name})" for path in absent]
+        elif absent:
+            skipped.append(task.name)
+    if not chosen:
+        needed = missing or [f"{path} ({task.name})" for task in wanted for path in root.missing(task.files)]
+        raise IncompleteError(f"no data under {root.given} for any requested task; missing: {listed(needed)}")
+    return Selection(card, chosen, missing, skipped)
+
+
+def say_skipped(selection: Selection) -> None:
+    """Say which tasks of the card are skipped."""
+    if selection.skipped:
+        say(f"skipped, no data for: {', '.join(selection.skipped)}")
+
+
+def build_jobs(
+    selection: Selection,
+    root: DataRoot,
+    limit: int | None,
+    tile_size: int,
+    refuses: Callable[[Recipe], str | None] | None = None,
+) -> list[Job]:
+    """Read the samples of the selected tasks and apply the card's recipes.
+
+    Args:
+        selection: the tasks and their card.
+        root: the data root.
+        limit: the first so many samples of each task; None takes all.
+        tile_size: side of the model's tiles in pixels.
+        refuses: returns why the model cannot be asked with a recipe; None if it can.
+
+    Raises:
+        UsageError: a data file is wrong, or the model cannot be asked with a task's recipe.
+    """
+    jobs = []
+    for task in selection.tasks:
+        recipe = recipe_for(task, selection.card.recipe(task.name), selection.card.name)
+        if refuses and (reason := refuses(recipe)):
+            raise UsageError(f"task {task.name}: the model cannot be asked with its recipe: {reason}")
+        samples = list(task.load(root))[:limit]
+        check_labels(task, samples)  # before hours of inference rather than after
+        jobs.append(Job(task, recipe, samples, build_requests(task, samples, recipe, root, tile_size)))
+    return jobs
+
+
+def card_reference(card: str | None) -> str:
+    """Return how run.json names a card, so that it is found from any folder."""
+    path = Path(card or DEFAULT_CARD)
+    return str(path.resolve()) if path.is_file() else str(path)

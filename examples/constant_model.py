@@ -1,0 +1,24 @@
+"""A model that gives every question the same answer: the floor that a benchmark's score starts from.
+
+evalkit run --plugin examples/constant_model.py --model constant:A --data-root D --out runs/constant
+"""
+
+from collections.abc import Iterable, Iterator
+
+from evalkit.models.base import LocalRank, MediaGroup, Model, Source
+from evalkit.records import Request, Response
+
+
+class Constant(Source, Model):
+    def __init__(self, rest: str, options: object) -> None:
+        self.answer_text = rest
+
+    def open(self, local: LocalRank) -> Model:
+        return self
+
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        for request in (request for group in groups for request in group.requests):
+            yield request, Response(request.id, self.answer_text)
+
+
+MODELS = {"constant": Constant}
