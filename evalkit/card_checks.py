@@ -165,13 +165,10 @@ def _recipe_problems(card: Content) -> Iterator[Problem]:
 
 
 def recipe_problems(recipe: Content) -> Iterator[Problem]:
-    """Yield prompts that could not be filled in, and numbers that make no sense."""
+    """Yield prompts that could not be filled in."""
     for key, allowed, required in (("prompt", ("media", "question"), ("question",)), ("media_prompt", ("i",), ())):
         if recipe.get(key) is not None:
             yield from (((key,), message) for message in _prompt_problems(recipe[key], allowed, required))
-    for key, least in (("max_tiles", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("frames", 0)):
-        if recipe.get(key) is not None and recipe[key] < least:
-            yield (key,), f"must be at least {least}"
 
 
 def _prompt_problems(prompt: str, allowed: Sequence[str], required: Sequence[str]) -> Iterator[str]:

@@ -5,10 +5,12 @@ files -> Sample -> Request (recipe applied) -> Response -> Score
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Le
 
 
 class Outcome(str, Enum):
@@ -29,6 +31,10 @@ class Outcome(str, Enum):
 
 
 MediaKind = Literal["image", "row", "video", "frames", "gif"]
+FrameRule = Literal["segment_middle", "even_step"]
+
+Positive = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,14 @@ class Media:
         kind: ``image`` file, ``row`` of a TSV, ``video`` file, folder of ``frames`` or ``gif``.
         start: first second of the part of a video that is asked about; None: its beginning.
         end: last second of that part; None: its end.
+        lossless: whether the official code keeps this picture lossless, so that a look's JPEG pass skips it.
     """
 
     path: str
     kind: MediaKind = "image"
     start: float | None = None
     end: float | None = None
+    lossless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +83,83 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What is different for the first image or video of a sample; None: nothing.
+
+    Attributes:
+        max_tiles: as in Look.
+        enlarge: as in Look.
+    """
+
+    max_tiles: Positive | None = None
+    enlarge: Positive | None = None
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the images and videos of a sample are shown to a model, in the order in which it is applied.
+
+    Attributes:
+        frames: frames sampled from a video; 0 for images.
+        frame_rule: ``segment_middle`` (InternVL) or ``even_step`` (VLMEvalKit), see media/video.py.
+        jpeg: quality at which an image or frame is saved as JPEG and read back first (VLMEvalKit: 75); None: not at
+            all. Pictures that the benchmark keeps lossless (``Media.lossless``) are left as they are.
+        keep_mode: whether an image keeps its own mode (palette, alpha, CMYK) until it is cut and only its tiles become
+            RGB (InternVL's MMMU script); else it becomes RGB first.
+        enlarge: factor by which width and height grow before tiling, bilinear (MMMU: 2).
+        max_tiles: most tiles an image (or each frame) is cut into, thumbnail not counted.
+        thumbnail: whether the whole image is added as a last tile when there are several.
+        first: what is different for the first image or video of a sample.
+        merge: whether the tiles of all images of a sample stand behind one ``<image>`` marker; else each image or
+            frame has its own.
+    """
+
+    max_tiles: Positive = 1
+    thumbnail: bool = True
+    enlarge: Positive = 1
+    first: FirstLook = FirstLook()
+    keep_mode: bool = False
+    jpeg: Annotated[int, Ge(1), Le(100)] | None = None
+    merge: bool = False
+    frames: Count = 0
+    frame_rule: FrameRule = "segment_middle"
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    def beyond(self, supported: Collection[str]) -> list[str]:
+        """Return the keys set to something other than their default that are not among ``supported``.
+
+        A model source refuses a look that it cannot reproduce, and names these keys.
+        """
+        default = type(self)()
+        return [
+            item.name
+            for item in fields(self)
+            if item.name not in supported and getattr(self, item.name) != getattr(default, item.name)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a model card asks a benchmark: every setting that can move a score, as data.
 
     Attributes:
         prompt: the user turn; ``{media}`` and ``{question}`` are filled in.
-        media_prompt: what ``{media}`` repeats for each image or frame; ``{i}`` is its 1-based number.
+        media_prompt: what ``{media}`` repeats for each ``<image>`` marker; ``{i}`` is its 1-based number.
         media_separator: what stands between the repetitions.
-        max_tiles: most tiles an image (or each frame) is cut into, thumbnail not counted.
-        thumbnail: whether the whole image is added as a last tile when there are several.
-        frames: frames sampled from a video; 0 for images.
-        frame_rule: ``segment_middle`` (InternVL) or ``even_step`` (VLMEvalKit), see media/video.py.
+        look: how images and videos are shown.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.
     """
 
     prompt: str
-    max_new_tokens: int
+    max_new_tokens: Positive
     media_prompt: str = "<image>\n"
     media_separator: str = ""
-    max_tiles: int = 1
-    thumbnail: bool = True
-    frames: int = 0
-    frame_rule: Literal["segment_middle", "even_step"] = "segment_middle"
-    min_new_tokens: int = 1
+    look: Look = Look()
+    min_new_tokens: Count = 1
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
@@ -110,10 +171,13 @@ class View:
     Attributes:
         media: the image or video.
         tile_size: side of a tile in pixels (448 for InternVL2).
-        max_tiles: as in Recipe.
-        thumbnail: as in Recipe.
-        frames: as in Recipe.
-        frame_rule: as in Recipe.
+        max_tiles: as in Look.
+        thumbnail: as in Look.
+        frames: as in Look.
+        frame_rule: as in Look.
+        enlarge: as in Look.
+        keep_mode: as in Look.
+        jpeg: as in Look; None also for a lossless picture.
     """
 
     media: Media
@@ -122,6 +186,30 @@ class View:
     thumbnail: bool
     frames: int
     frame_rule: str
+    enlarge: int = 1
+    keep_mode: bool = False
+    jpeg: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a view is cut, known from headers alone.
+
+    Attributes:
+        grid: columns and rows of each image or frame.
+        tiles: tiles of each image or frame, the thumbnail included.
+        frames: indices of the frames of a video; empty for images.
+        images: 1 for an image, the number of frames for a video.
+        fps: frames per second of a video; 0 for images, and if the video does not say.
+        times: seconds from the start of the video to each frame; empty if ``fps`` is 0.
+    """
+
+    grid: tuple[int, int]
+    tiles: int
+    frames: tuple[int, ...]
+    images: int
+    fps: float = 0.0
+    times: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +238,7 @@ class Request:
         prompt: the user turn, ``<image>`` where each image or frame goes.
         views: the media behind the ``<image>`` markers, in order (a video fills several).
         generation: how it is decoded.
+        merged: whether one marker stands for all images and frames, of which there are several.
         system: system message; empty for the model's own.
     """
 
@@ -159,6 +248,7 @@ class Request:
     prompt: str
     views: tuple[View, ...]
     generation: Generation
+    merged: bool = False
     system: str = ""
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.media.load import Layout, probe
-from evalkit.records import Generation, Recipe, Request, Sample, View
+from evalkit.media.load import probe
+from evalkit.records import FirstLook, Generation, Layout, Look, Media, Recipe, Request, Sample, View
 from evalkit.task import Task
+
+# Files whose headers are read at a time.
+PROBES = min(4, os.cpu_count() or 1)
+
+Probe = Callable[[View], Layout | None]
 
 
 def build_requests(
@@ -20,38 +35,100 @@ def build_requests(
         task: the samples' task.
         samples: its samples.
         recipe: how the card asks them.
-        root: the data root; only media whose number of frames is not fixed by the recipe (gif) are looked at.
+        root: the data root; media are only looked at if the recipe does not fix the number of frames (gif), or if the
+            task's questions depend on them (``Task.ask``).
         tile_size: side of the model's tiles in pixels.
 
     Raises:
         UsageError: the recipe samples no frames but the task has videos.
     """
     generation = Generation(recipe.max_new_tokens, recipe.min_new_tokens)
+    shown = [views_of(sample.media, recipe.look, tile_size) for sample in samples]
+    probed = (view for views in shown for view in views if task.ask or view.media.kind == "gif")
+    cut = layouts(probed, partial(layout_of, root=root))
     requests = []
-    for index, sample in enumerate(samples):
-        views = tuple(
-            View(media, tile_size, recipe.max_tiles, recipe.thumbnail, recipe.frames, recipe.frame_rule)
-            for media in sample.media
-        )
-        images = sum(_images(task, view, root) for view in views)
+    for index, (sample, views) in enumerate(zip(samples, shown, strict=True)):
+        images = sum(_images(task, view, cut.get(view)) for view in views)
+        merged = recipe.look.merge and images > 1
         media = recipe.media_separator.join(
-            recipe.media_prompt.replace("{i}", str(number + 1)) for number in range(images)
+            recipe.media_prompt.replace("{i}", str(number + 1)) for number in range(1 if merged else images)
         )
-        prompt = recipe.prompt.format(media=media, question=sample.question)
-        requests.append(Request(task.name, index, sample.id, prompt, views, generation))
+        question = task.ask(sample, [cut[view] for view in views]) if task.ask else sample.question
+        prompt = recipe.prompt.format(media=media, question=question)
+        requests.append(Request(task.name, index, sample.id, prompt, views, generation, merged))
     return requests
+
+
+def views_of(media: Sequence[Media], look: Look, tile_size: int) -> tuple[View, ...]:
+    """Return how each image or video of a sample is shown."""
+    return tuple(_view(item, look, FirstLook() if place else look.first, tile_size) for place, item in enumerate(media))
+
+
+def _view(media: Media, look: Look, changed: FirstLook, tile_size: int) -> View:
+    return View(
+        media=media,
+        tile_size=tile_size,
+        max_tiles=changed.max_tiles or look.max_tiles,
+        thumbnail=look.thumbnail,
+        frames=look.frames,
+        frame_rule=look.frame_rule,
+        enlarge=changed.enlarge or look.enlarge,
+        keep_mode=look.keep_mode,
+        jpeg=None if media.lossless else look.jpeg,
+    )
+
+
+def pixels_of(request: Request, load: Callable[[View], list[npt.NDArray[np.uint8]]]) -> list[npt.NDArray[np.uint8]]:
+    """Return a request's tiles, one uint8 array (tiles, S, S, 3) per ``<image>`` marker.
+
+    Raises:
+        MediaError: an image or video cannot be read.
+    """
+    arrays = [tiles for view in request.views for tiles in load(view)]
+    return [np.concatenate(arrays)] if request.merged else arrays
+
+
+def marker_count(request: Request, cut: Iterable[Layout | None]) -> int:
+    """Return the number of ``<image>`` markers that a request's media fill; absent media count as one image."""
+    return 1 if request.merged else sum(layout.images if layout else 1 for layout in cut)
 
 
 def recipe_for(task: Task, card_recipe: Recipe | None, card: str) -> Recipe:
     """Return the card's recipe for a task, or the task's own.
 
     Raises:
-        UsageError: neither has one.
+        UsageError: neither has one, or the task's own has a wrong value.
     """
-    recipe = card_recipe or task.recipe
-    if recipe is None:
+    if card_recipe is not None:
+        return card_recipe
+    if task.recipe is None:
         raise UsageError(f"card {card!r} has no recipe for task {task.name!r} and the task brings none")
-    return recipe
+    return read_recipe(asdict(task.recipe), f"recipe of task {task.name!r}")
+
+
+def read_recipe(content: Mapping[str, Any], name: str) -> Recipe:
+    """Return a recipe from its JSON content.
+
+    Args:
+        content: as ``dataclasses.asdict`` gives it.
+        name: what the message calls it.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value is wrong.
+    """
+    try:
+        return TypeAdapter(Recipe).validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{name}: {key}: {first['msg']}") from error
+
+
+def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
+    """Return how each view is cut, from file headers; absent and unreadable media give None."""
+    distinct = list(dict.fromkeys(views))
+    with ThreadPoolExecutor(PROBES) as pool:
+        return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
 def layout_of(view: View, root: DataRoot) -> Layout | None:
@@ -62,13 +139,10 @@ def layout_of(view: View, root: DataRoot) -> Layout | None:
         return None
 
 
-def _images(task: Task, view: View, root: DataRoot) -> int:
-    """Return the number of ``<image>`` markers of a view."""
+def _images(task: Task, view: View, layout: Layout | None) -> int:
+    """Return the number of images or frames that a view shows."""
     if view.media.kind in ("image", "row"):
         return 1
     if view.frames < 1:
-        raise UsageError(f"task {task.name!r} asks about videos but its recipe samples no frames (frames: 0)")
-    if view.media.kind == "gif":
-        layout = layout_of(view, root)
-        return layout.images if layout else view.frames
-    return view.frames
+        raise UsageError(f"task {task.name!r} asks about videos but its recipe samples no frames (look.frames: 0)")
+    return layout.images if layout and view.media.kind == "gif" else view.frames

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from evalkit.data.hub import HubSource
 from evalkit.data.root import DataRoot
 from evalkit.judging import Judge
 from evalkit.metrics.metric import Metric, mean
-from evalkit.records import Recipe, Sample, Score
+from evalkit.records import Layout, Recipe, Sample, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Task:
         unit: samples with the same unit count as one question, right only if all are right.
         defects: names of the official scorer's defects that ``Score.fixed`` mends.
         recipe: used when the card has none for this task.
+        ask: forms the question from a sample and the layout of each of its media, if it depends on the frames that are
+            shown (subtitles); a layout is None if the media is absent. None: the question is ``Sample.question``.
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server takes, from the raw responses by id.
         get: how a user gets the data, one line.
@@ -56,6 +58,7 @@ class Task:
     unit: Callable[[Sample], str] | None = None
     defects: tuple[str, ...] = field(default=())
     recipe: Recipe | None = None
+    ask: Callable[[Sample, Sequence[Layout | None]], str] | None = None
     hub: HubSource | None = None
     submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""

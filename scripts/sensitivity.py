@@ -49,6 +49,10 @@ BENCHMARKS = ("docvqa", "chartqa", "textvqa", "mmbench", "ccbench", "mvbench", "
 Patch = AbstractContextManager[Any]
 
 
+def _look(**change: Any) -> Patch:
+    return _recipe(lambda recipe: replace(recipe, look=replace(recipe.look, **change)))
+
+
 def _recipe(change: Callable[[Recipe], Recipe]) -> Patch:
     original = requests.recipe_for
     return mock.patch.object(selection, "recipe_for", lambda *given: change(original(*given)))
@@ -147,8 +151,8 @@ def _half(*names: str) -> Patch:
 
 FAULTS: Mapping[str, Callable[[], Patch]] = {
     "nothing changed": ExitStack,
-    "no thumbnail": lambda: _recipe(lambda recipe: replace(recipe, thumbnail=False)),
-    "one tile": lambda: _recipe(lambda recipe: replace(recipe, max_tiles=1)),
+    "no thumbnail": lambda: _look(thumbnail=False),
+    "one tile": lambda: _look(max_tiles=1),
     "tiles in column order": lambda: _tiles(_column_order),
     "BGR for RGB": lambda: _tiles(lambda tiles, grid: tiles[..., ::-1]),
     "normalised with mean and deviation 0.5": lambda: _half("MEAN", "STD"),
@@ -159,7 +163,9 @@ FAULTS: Mapping[str, Callable[[], Patch]] = {
     "no system prompt": lambda: mock.patch.object(model, "chat_prompt", _no_system),
     "the tokenizer's own chat template": lambda: mock.patch.object(model, "chat_prompt", _own_template),
     "frames reversed": lambda: _frames(lambda indices: indices[::-1]),
-    "8 frames": lambda: _recipe(lambda recipe: replace(recipe, frames=min(recipe.frames, 8))),
+    "8 frames": lambda: _recipe(
+        lambda recipe: replace(recipe, look=replace(recipe.look, frames=min(recipe.look.frames, 8)))
+    ),
     "x and y swapped": lambda: _answer_box(lambda box: (box[1], box[0], box[3], box[2])),
     "boxes over 999 for 1000": lambda: _answer_box(lambda box: tuple(1000 / 999 * edge for edge in box)),  # type: ignore[arg-type, return-value]
     "k and v swapped in the vision encoder": _swapped_kv,
@@ -212,7 +218,7 @@ def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
     lines: dict[str, list[str]] = {task: [] for task in tasks}
     for unit in plan(jobs, {}, root, partial(requests.layout_of, root=root), Source().cost).units:
         group = [asked[task][index] for task, index in unit]
-        pixels = [tiles for view in group[0].views for tiles in loading.load(view, root)]
+        pixels = requests.pixels_of(group[0], partial(loading.load, root=root))
         for request, response in found.answer([MediaGroup(group, pixels)]):
             lines[request.task].append(json.dumps({"id": request.id, "response": response.response}))
     for task, answered in lines.items():

@@ -85,7 +85,7 @@ def twice(key: str) -> Callable[[str], str]:
 def test_a_label_file_that_names_a_question_twice(root: Path, cli: Cli) -> None:
     path = root / "data" / "docvqa" / "val" / "val_v1.0.json"
     path.write_text(twice("data")(path.read_text(encoding="utf-8")), encoding="utf-8")
-    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val_v1.0.json: record", "has gold answers already")
+    check(cli, ["show", "docvqa_val", "--data-root", root], 2, "val_v1.0.json: record", "duplicate gold answers")
 
 
 @pytest.mark.parametrize(
@@ -225,13 +225,13 @@ def test_checkpoints(damage: Callable[[Path], object], parts: list[str], cli: Cl
     check(cli, ["run", "--model", checkpoint, *args], 2, *parts)
 
 
-@pytest.mark.parametrize("change", ["lacks", "unknown", "misshapen"])
+@pytest.mark.parametrize("change", ["missing", "unknown", "misshapen"])
 def test_tensors_that_do_not_fit(change: str, cli: Cli, demo: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(demo / "checkpoint", checkpoint)
     tensors = load_file(checkpoint / "model.safetensors")
     name = "mlp1.3.weight"
-    if change == "lacks":
+    if change == "missing":
         del tensors[name]
     elif change == "unknown":
         tensors["mlp1.9.weight"] = np.zeros(3, dtype=np.float32)

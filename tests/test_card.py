@@ -69,7 +69,7 @@ def refusals(text: str, folder: Path) -> list[str]:
         (PROMPT, '"{media}{{question}} Answer', "tables.0.rows.0.recipe.prompt", "lacks {question}"),
         (PROMPT, '"{media}{question!r} Answer', "tables.0.rows.0.recipe.prompt", "take no format"),
         ('"Frame{i}: <image>\\n"', '"Frame{n}: <image>\\n"', "tables.1.rows.0.recipe.media_prompt", "allowed: {i}"),
-        ("max_tiles: 18", "max_tiles: 0", "tables.0.rows.0.recipe.max_tiles", "at least 1"),
+        ("max_tiles: 18", "max_tiles: 0", "tables.0.rows.0.recipe.look.max_tiles", "greater than or equal to 1"),
     ],
 )
 def test_an_error_names_line_and_key(old: str, new: str, key: str, problem: str, tmp_path: Path) -> None:
@@ -150,11 +150,8 @@ def test_two_recipes_for_one_task_name_both_rows(tmp_path: Path) -> None:
 def test_an_unknown_key_of_a_recipe_lists_the_allowed_ones(tmp_path: Path) -> None:
     line = TEXT[: TEXT.index("max_tiles: 18")].count("\n") + 1
     message = refusal(TEXT.replace("max_tiles: 18", "max_tils: 18", 1), tmp_path)
-    assert message.startswith(f"{line}: tables.0.rows.0.recipe.max_tils: unknown key; did you mean 'max_tiles'?")
-    assert message.endswith(
-        "allowed: prompt, max_new_tokens, media_prompt, media_separator, max_tiles, thumbnail, frames, frame_rule, "
-        "min_new_tokens"
-    )
+    assert message.startswith(f"{line}: tables.0.rows.0.recipe.look.max_tils: unknown key; did you mean 'max_tiles'?")
+    assert message.endswith("allowed: max_tiles, thumbnail, enlarge, first, keep_mode, jpeg, merge, frames, frame_rule")
 
 
 def test_a_key_like_no_other_gets_no_suggestion(tmp_path: Path) -> None:
@@ -231,7 +228,7 @@ def test_prompts_are_the_protocols_to_the_letter(card: Card, tasks: tuple[str, .
         recipe = card.recipe(task)
         assert recipe is not None
         assert recipe.prompt == prompt
-        assert recipe.media_prompt == ("Frame{i}: <image>\n" if recipe.frames else "<image>\n")
+        assert recipe.media_prompt == ("Frame{i}: <image>\n" if recipe.look.frames else "<image>\n")
 
 
 @pytest.mark.shared_data
@@ -299,8 +296,8 @@ def test_models_stand_in_the_cards_order(card: Card, published: Any) -> None:
 def test_recipes(card: Card, task: str, tiles: int, frames: int, tokens: int) -> None:
     recipe = card.recipe(task)
     assert recipe is not None
-    assert (recipe.max_tiles, recipe.frames, recipe.max_new_tokens) == (tiles, frames, tokens)
-    assert recipe.thumbnail and recipe.min_new_tokens == 1
+    assert (recipe.look.max_tiles, recipe.look.frames, recipe.max_new_tokens) == (tiles, frames, tokens)
+    assert recipe.look.thumbnail and recipe.min_new_tokens == 1
 
 
 def test_every_task_has_a_recipe_and_every_row_a_task(card: Card) -> None:
@@ -313,7 +310,7 @@ def test_every_task_has_a_recipe_and_every_row_a_task(card: Card) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("max_tiles:", "max_tilse:", ["max_tilse: unknown key", "did you mean 'max_tiles'", "max_new_tokens", "LINE"]),
+        ("max_tiles:", "max_tilse:", ["max_tilse: unknown key", "did you mean 'max_tiles'", "keep_mode", "LINE"]),
         ("label:", "lable:", ["lable: unknown key", "did you mean 'label'", "LINE"]),
         ("max_tiles: 18", "max_tiles: many", ["max_tiles", "valid integer", "'many'", "LINE"]),
         ("max_tiles: 18", 'max_tiles: "18"', ["max_tiles", "valid integer", "LINE"]),

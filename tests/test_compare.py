@@ -234,8 +234,8 @@ def test_max_drop_against_published() -> None:
         ("NaN", "value is not within 0 and 1"),
         ("5", "value is not within 0 and 1"),
         ('"1"', "value: Input should be a valid number"),
-        ("null", "some samples have a value and some have none"),
-        ("1.0} {", "not a score of evalkit"),
+        ("null", "some samples have a value and some do not"),
+        ("1.0} {", "not a score written by evalkit"),
     ],
 )
 def test_a_damaged_line_of_scores_is_named(value: str, said: str, perfect: Path, cli: Cli, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The grouped engine: whatever is in work together, every answer is the one that its prompt gets alone."""
+"""The grouped engine: every answer is the one its prompt gets alone, regardless of what else is in flight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalkit.inference.worker import _answers
 from evalkit.models import load_model
 from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2 import engine as engines
-from evalkit.models.internvl2.cache import Arena, token_bytes
+from evalkit.models.internvl2.cache import KVCache, token_bytes
 from evalkit.models.internvl2.engine import Engine, Group
 from evalkit.models.internvl2.generation import Answer, Prompt, answer_alone
 from evalkit.models.internvl2.model import InternVL2Model
@@ -71,9 +71,9 @@ def engine_of(model: InternVL2Model, budget: int = ENOUGH, fixed: bool = False) 
 
 
 def together(engine: Engine, groups: list[Group]) -> dict[tuple[int, int], Answer]:
-    found = [((item.key, item.row), item.answer) for item in engine.answer(groups)]
-    assert len(dict(found)) == len(found)
-    return dict(found)
+    answers = [((item.key, item.row), item.answer) for item in engine.answer(groups)]
+    assert len(dict(answers)) == len(answers)
+    return dict(answers)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -92,7 +92,7 @@ def test_little_memory_changes_no_answer(budget: int, fixed: bool, model: Intern
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_prompts_without_anything_in_common(fixed: bool, model: InternVL2Model) -> None:
-    """The second group takes the place of one that had a prefix."""
+    """The second group takes over the slot of one that had a prefix."""
     first = Group(0, [Prompt([500, 501, 502, 503], 2, 2)], 0, None)
     second = Group(1, [Prompt([400, 401], 4, 4), Prompt([410, 411, 412], 4, 4)], 0, None)
     groups = [first, second]
@@ -100,7 +100,7 @@ def test_prompts_without_anything_in_common(fixed: bool, model: InternVL2Model) 
     assert together(engine, groups) == one_by_one(model, groups)
 
 
-def test_rows_enter_as_others_leave(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_admitted_as_others_finish(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CPU_ROWS", 4)
     sizes = []
     whole = engines._Session._step
@@ -115,7 +115,7 @@ def test_rows_enter_as_others_leave(model: InternVL2Model, monkeypatch: pytest.M
     assert max(sizes) == 4 and sum(sizes) > 2.5 * len(sizes)
 
 
-def test_groups_are_taken_only_when_there_is_room(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_taken_only_when_they_fit(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CPU_ROWS", 2)
     groups = [Group(n, [Prompt([400 + n, 500], 5, 5)], 0, None) for n in range(6)]
     taken = []
@@ -127,12 +127,12 @@ def test_groups_are_taken_only_when_there_is_room(model: InternVL2Model, monkeyp
 
     answers = engine_of(model).answer(source())
     next(answers)
-    assert taken == [0, 1, 2]  # two in work, and the next in hand
+    assert taken == [0, 1, 2]  # two in flight, and the next pending
     assert len(list(answers)) == 5 and taken == list(range(6))
 
 
 def test_the_budget_holds(model: InternVL2Model) -> None:
-    """What the arenas take stays within the budget, except where one group alone needs more."""
+    """The caches stay within the budget, unless one group alone needs more."""
     engine = engine_of(model, 4_000_000)
     groups = some_groups(model, 5, 12)
     unit = token_bytes(model.network.language_model.config, torch.float32)
@@ -140,27 +140,27 @@ def test_the_budget_holds(model: InternVL2Model) -> None:
     session = engines._Session(engine, iter(groups), None)
     with torch.inference_mode():
         for _ in session.run():
-            taken = sum(room.arena.prefix + room.arena.rows * room.arena.own for room in session.rooms)
+            taken = sum(one.cache.prefix + one.cache.rows * one.cache.own for one in session.allocations)
             most = max(most, unit * taken)
     assert engine.budget / 10 < most <= engine.budget
 
 
-def test_out_of_memory_takes_less_from_then_on(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_shrinks_the_batch(model: InternVL2Model, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(str(CHECKPOINT), device="cpu", dtype="float32")
-    enter = model.engine.decoder.enter
+    admit = model.engine.decoder.admit
 
-    def narrow(arena: Arena, group: int, rows: list[int], suffixes: list[torch.Tensor]) -> torch.Tensor:
+    def narrow(cache: KVCache, slot: int, rows: list[int], suffixes: list[torch.Tensor]) -> torch.Tensor:
         if len(rows) > 2:
             raise torch.OutOfMemoryError("out of memory, injected")
-        return enter(arena, group, rows, suffixes)
+        return admit(cache, slot, rows, suffixes)
 
-    monkeypatch.setattr(model.engine.decoder, "enter", narrow)
+    monkeypatch.setattr(model.engine.decoder, "admit", narrow)
     before = model.engine.budget
     requests = [Request("t", number, str(number), f"Say {number}.", (), Generation(3)) for number in range(7)]
-    found = dict(_answers(model, [MediaGroup(requests[:6], []), MediaGroup(requests[6:], [])]))
-    assert sorted(request.index for request in found) == list(range(7))
-    assert {response.outcome for response in found.values()} <= {Outcome.OK, Outcome.TRUNCATED}
-    assert model.engine.budget < before and model.engine.most_rows < engines.CPU_ROWS
+    responses = dict(_answers(model, [MediaGroup(requests[:6], []), MediaGroup(requests[6:], [])]))
+    assert sorted(request.index for request in responses) == list(range(7))
+    assert {response.outcome for response in responses.values()} <= {Outcome.OK, Outcome.TRUNCATED}
+    assert model.engine.budget < before and model.engine.max_rows < engines.CPU_ROWS
 
 
 def test_a_prompt_that_cannot_be_asked_costs_only_itself(model: InternVL2Model) -> None:

@@ -118,7 +118,7 @@ def test_the_others_finish_without_a_rank(
     _, errors = ranks[1 - victim].communicate(timeout=300)
     assert ranks[1 - victim].returncode == 0, errors
     assert f"rank {victim} (process {ranks[victim].pid} on" in errors
-    assert "gave no sign of life for 10 s; its last group: data/" in errors
+    assert "sent no heartbeat for 10 s; its last group: data/" in errors
     check(out, whole)
     if number == signal.SIGSTOP:  # it wakes up when all is done: it adds nothing and leaves
         assert ranks[victim].poll() is None

@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     )
     shard = tmp_path / "shards" / "rank0.jsonl"
     done = subprocess.run([sys.executable, "-c", code, str(shard)], capture_output=True, text=True, cwd=REPO)
-    assert f"UsageError: {shard}: cannot be written (File too large); every answer so far is kept" in done.stderr
+    assert f"UsageError: {shard}: cannot be written (File too large); all answers so far are kept" in done.stderr
     kept = read_shards(shard.parent)
     assert shard.read_bytes().endswith(b"\n") and 0 < shard.stat().st_size <= 1000
     assert list(kept) == [str(i) for i in range(len(kept))] and len(kept) > 5

@@ -22,9 +22,9 @@ from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
 from evalkit.media import load as load_module
 from evalkit.media.guard import guarded
-from evalkit.media.load import Layout, load, probe
+from evalkit.media.load import load, probe
 from evalkit.media.tiling import tile_image
-from evalkit.records import Media, MediaKind, View
+from evalkit.records import Layout, Media, MediaKind, View
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -122,11 +122,14 @@ def test_golden_pixels(shared: Path, name: str) -> None:
         assert list(layout.frames) == item.get("indices", [])
         arrays += pixels
     assert [len(array) for array in arrays] == case["num_patches_list"]
-    flat = np.concatenate(arrays)
-    expected = case["pixels"]
+    assert_golden(np.concatenate(arrays), case["pixels"])
+
+
+def assert_golden(flat: npt.NDArray[np.float32], expected: dict[str, Any]) -> None:
+    """Compare the network's input with its golden summary, whose deviation is torch's (n - 1)."""
     assert list(flat.shape) == expected["shape"]
     assert flat.mean(dtype=np.float64) == pytest.approx(expected["mean"], abs=1e-6)
-    assert flat.std(dtype=np.float64) == pytest.approx(expected["std"], abs=1e-6)
+    assert flat.std(dtype=np.float64, ddof=1) == pytest.approx(expected["std"], abs=1e-6)
     sample = flat.reshape(-1)[:: expected["stride"]][: len(expected["sample"])]
     np.testing.assert_allclose(sample, expected["sample"], rtol=0, atol=1e-6)
 
@@ -161,10 +164,11 @@ def test_layout_of_frames(root: DataRoot) -> None:
     for i in range(1, 13):
         noise(60, 40, i).save(root.base / "clip" / f"{i:05d}.jpg")
     looked = view("data/clip", "frames", max_tiles=1, frames=4)
-    assert probe(looked, root) == Layout((1, 1), 1, (2, 5, 8, 10), 4)
+    times = (1 / 3, 4 / 3, 7 / 3, 3.0)
+    assert probe(looked, root) == Layout((1, 1), 1, (2, 5, 8, 10), 4, fps=3.0, times=times)
     assert [tiles.shape for tiles in load(looked, root)] == [(1, 28, 28, 3)] * 4
     tiled = view("data/clip", "frames", max_tiles=6, frames=4)
-    assert probe(tiled, root) == Layout((3, 2), 7, (2, 5, 8, 10), 4)
+    assert probe(tiled, root) == Layout((3, 2), 7, (2, 5, 8, 10), 4, fps=3.0, times=times)
     assert [tiles.shape for tiles in load(tiled, root)] == [(7, 28, 28, 3)] * 4
 
 

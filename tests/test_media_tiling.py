@@ -35,7 +35,7 @@ def slow_pass(pixels: Pixels, size: int) -> Pixels:
     """Pillow's 8-bit bicubic filter along axis 1, in plain integers."""
     scale = pixels.shape[1] / size
     width = max(scale, 1.0)
-    out = np.empty((pixels.shape[0], size, 3), np.uint8)
+    out = np.empty((pixels.shape[0], size, pixels.shape[2]), np.uint8)
     for x in range(size):
         centre = (x + 0.5) * scale
         low, high = max(int(centre - 2 * width + 0.5), 0), min(int(centre + 2 * width + 0.5), pixels.shape[1])
@@ -176,12 +176,46 @@ def test_resize_property(width: int, height: int, new_width: int, new_height: in
     np.testing.assert_array_equal(np.asarray(resize(image, (new_width, new_height))), expected)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "CMYK", "I;16"])
-def test_resize_takes_rgb_only(mode: str) -> None:
-    with pytest.raises(ValueError, match="RGB"):
-        resize(Image.new(mode, (9, 9)), (4, 4))
-    with pytest.raises(ValueError, match="RGB"):
-        tile_image(Image.new(mode, (9, 9)), 6, 4, True)
+def in_mode(mode: str, width: int, height: int) -> Image.Image:
+    """Noise in a mode; with alpha, a third of the pixels hides its colour."""
+    image = noise(width, height).convert("RGB").convert(mode)
+    if mode in ("RGBA", "LA"):
+        alpha = np.random.default_rng(5).choice([0, 90, 255], (height, width)).astype(np.uint8)
+        image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+@pytest.mark.parametrize("size", [(40, 14), (28, 28), (9, 33)])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "CMYK"])
+def test_resize_in_a_mode_with_filter(mode: str, size: tuple[int, int]) -> None:
+    image = in_mode(mode, 23, 17)
+    premultiplied = {"RGBA": "RGBa", "LA": "La"}.get(mode, mode)
+    pixels = slow_resize(np.atleast_3d(np.asarray(image.convert(premultiplied))), *size)
+    expected = Image.frombytes(premultiplied, size, pixels.tobytes()).convert(mode)
+    found = resize(image, size)
+    assert found.mode == mode
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(40, 14), (28, 28), (9, 33)])
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_resize_in_a_mode_without_filter(mode: str, size: tuple[int, int]) -> None:
+    image = in_mode(mode, 23, 17)
+    columns, rows = ([int((i + 0.5) * old / new) for i in range(new)] for old, new in zip((23, 17), size, strict=True))
+    expected = np.asarray(image.convert("RGB"))[np.ix_(rows, columns)]
+    np.testing.assert_array_equal(np.asarray(resize(image, size).convert("RGB")), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "LA", "CMYK"])
+def test_tiles_of_any_mode_are_rgb(mode: str) -> None:
+    image = in_mode(mode, 9, 9)
+    tiles = tile_image(image, 1, 4, True)
+    assert tiles.shape == (1, 4, 4, 3)
+    np.testing.assert_array_equal(tiles[0], np.asarray(resize(image, (4, 4)).convert("RGB")))
+    unchanged = tile_image(
+        image, 1, 9, True
+    )  # the official code's resize to the same size is a copy: nothing is blended
+    np.testing.assert_array_equal(unchanged[0], np.asarray(image.convert("RGB")))
 
 
 def test_tiles_are_row_major_and_the_thumbnail_is_last() -> None:

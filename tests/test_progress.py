@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.inference.progress import FOLDER, Heartbeat, Progress
+from evalkit.inference.progress import Progress
 from evalkit.inference.ranks import Ranks
 from evalkit.records import Generation, Outcome, Request, Response
+from evalkit.runs.heartbeat import FOLDER, Heartbeat
 from evalkit.runs.status import run_status, status_lines
 from tests.conftest import Cli
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -42,7 +43,7 @@ def request(task: str, index: int) -> Request:
 
 
 def answer(progress: Progress, task: str, index: int) -> None:
-    progress.begin([request(task, index)], 7)
+    progress.start_group([request(task, index)], 7)
     progress.add(task, Response(str(index), "x", output_tokens=5))
 
 
@@ -79,20 +80,20 @@ def test_rank_0_shows_all_ranks_in_one_line(tmp_path: Path, monkeypatch: pytest.
     assert counters["samples"] == 4 and counters["tiles"] == 28
 
 
-def test_no_line_where_stderr_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_line_if_stderr_is_not_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress({"a": 1}, {"a": 1}, Ranks(), tmp_path)
     answer(progress, "a", 0)
     progress.close()
     assert capsys.readouterr().err == ""
 
 
-def test_a_beacon_that_cannot_write_stops_nothing(tmp_path: Path) -> None:
+def test_a_heartbeat_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     Heartbeat(tmp_path / "file" / "rank0.json", {"rank": 0}).close()
     Heartbeat(tmp_path / "ok" / "rank0.json", {"rank": 0}).close()
     content = json.loads((tmp_path / "ok" / "rank0.json").read_text())
     assert content["rank"] == 0 and abs(content["updated"] - time.time()) < 60
-    assert [path.name for path in (tmp_path / "ok").iterdir()] == ["rank0.json"], "no temporary file stays"
+    assert [path.name for path in (tmp_path / "ok").iterdir()] == ["rank0.json"], "no temporary file is left"
 
 
 def test_status_of_a_finished_run(gold_run: Path, cli: Cli) -> None:
@@ -154,4 +155,8 @@ def test_status_of_a_run_at_work(interrupted: Path, gold_run: Path) -> None:
     assert status["samples_per_s"] == pytest.approx(20 / 990, abs=2e-3)
     lines = "\n".join(status_lines(status))
     assert "rank 1 stalled" in lines and "at textvqa_val 17" in lines and "1 media_error" in lines
-    assert "failed new: x.jpg: cut short" in lines and "1 rank(s) have not begun" in lines and "s left" in lines
+    assert (
+        "failed new: x.jpg: cut short" in lines
+        and "1 rank(s) have not started answering" in lines
+        and "s left" in lines
+    )

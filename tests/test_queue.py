@@ -1,4 +1,4 @@
-"""The shared queue and the folder's lock: each unit is done once, whoever dies, stalls or wakes, and nobody waits."""
+"""The shared queue and the run folder's lock: each unit is done once, whichever ranks die, stall or resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.inference.queue import WorkQueue
-from evalkit.inference.ranks import KNOCKS_S, Ranks, _attempt
+from evalkit.inference.ranks import POLL_S, Ranks, _attempt
 from evalkit.runs.lock import RunLock
 from scripts import simulate_queue
 from tests.conftest import REPO
@@ -51,7 +51,7 @@ class Store:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -64,23 +64,23 @@ class Job:
     """Several ranks' ends of one queue."""
 
     def __init__(self, world: int, total: int, costs: Sequence[float] = ()) -> None:
-        self.store, self.clock, self.said = Store(), Clock(), list[str]()
+        self.store, self.clock, self.log = Store(), Clock(), list[str]()
         self.queues = [
             WorkQueue(
                 Ranks(rank, world, store=self.store),  # type: ignore[arg-type]  # has what is used of torch's store
-                costs or [1.0] * total, LEASE, lambda unit: f"unit {unit}", f"process {rank}", self.said.append,
+                costs or [1.0] * total, LEASE, lambda unit: f"unit {unit}", f"process {rank}", self.log.append,
                 self.clock,
             )
             for rank in range(world)
         ]  # fmt: skip
 
     def let_pass(self, seconds: float, *alive: int) -> None:
-        """Let time pass in which only some ranks move."""
+        """Advance the clock while only some ranks run."""
         for _ in range(round(seconds)):
             self.clock.now += 1
             for rank in alive:
-                self.queues[rank].beat()
-                self.queues[rank]._look()
+                self.queues[rank].heartbeat()
+                self.queues[rank]._check_peers()
 
 
 def test_each_unit_is_taken_once() -> None:
@@ -124,11 +124,11 @@ def test_a_stalled_rank_is_reported_once_and_loses_its_units() -> None:
     job = Job(3, 3)
     assert [queue.take() for queue in job.queues] == [0, 1, 2]
     job.let_pass(LEASE - 1, 0, 2)
-    assert job.queues[0].take() is None and not job.said
+    assert job.queues[0].take() is None and not job.log
     job.let_pass(3, 0, 2)
-    assert job.said == [
-        "rank 1 (process 1) gave no sign of life for 10 s; its last group: unit 1; the others take its work and will "
-        "not wait for it"
+    assert job.log == [
+        "rank 1 (process 1) sent no heartbeat for 10 s; its last group: unit 1; the other ranks take over its work and "
+        "will not wait for it"
     ]
     claimed = []
     for rank in (0, 2, 0, 2):
@@ -195,7 +195,7 @@ def test_random_deaths_stalls_and_wakings(world: int, total: int, seed: int) -> 
             if rank != immortal and generator.random() < 0.02:
                 asleep[rank] = generator.choice([5, 40, 10**6])
                 continue
-            queue.beat()
+            queue.heartbeat()
             if holding[rank] and generator.random() < 0.5:
                 unit = holding[rank].pop(0)
                 if queue.owns(unit):
@@ -225,8 +225,10 @@ class SharedStore(Store):
 def test_a_lost_store_is_one_line() -> None:
     store = SharedStore()
     store.dead = True
-    ranks = Ranks(1, 2, store=store, hall=store)  # type: ignore[arg-type]  # has what is used of torch's store
-    with pytest.raises(IncompleteError, match=r"does not answer \(Connection reset by peer\).*continues the run$"):
+    ranks = Ranks(1, 2, store=store, base_store=store)  # type: ignore[arg-type]  # has what is used of torch's store
+    with pytest.raises(
+        IncompleteError, match=r"lost connection .* \(Connection reset by peer\).*same command to resume$"
+    ):
         ranks.receive("plan")
 
 
@@ -244,31 +246,31 @@ def test_a_restarted_job_takes_nothing_from_the_one_before() -> None:
                 time.sleep(0.05)
             agreed = {future.result() for future in futures}
         store.dead = True
-        time.sleep(2 * KNOCKS_S)
+        time.sleep(2 * POLL_S)
         names.append(agreed)
     assert [len(agreed) for agreed in names] == [1, 1, 1]
     assert len(set.union(*names)) == 3
 
 
 def test_a_rank_that_comes_when_all_is_done_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.inference.ranks.OVER_S", 0.2)
+    monkeypatch.setattr("evalkit.inference.ranks.JOIN_S", 0.2)
     store = SharedStore()
-    Ranks(0, 2, hall=store).close()  # type: ignore[arg-type]  # as torch's
+    Ranks(0, 2, base_store=store).close()  # type: ignore[arg-type]  # as torch's
     assert _attempt(store, 1, 2, 20) is None  # type: ignore[arg-type]  # as torch's
 
 
-def test_nobody_waits_for_a_rank_0_that_shows_no_sign_of_life() -> None:
+def test_no_rank_waits_for_a_rank_0_without_heartbeat() -> None:
     dead, alive = SharedStore(), SharedStore()
     with ThreadPoolExecutor(3) as pool:
-        waiting = pool.submit(Ranks(1, 2, store=dead, hall=dead, silence=1.5).receive, "plan")  # type: ignore[arg-type]
+        waiting = pool.submit(Ranks(1, 2, store=dead, base_store=dead, timeout=1.5).receive, "plan")  # type: ignore[arg-type]
         joining = pool.submit(_attempt, dead, 1, 2, 1.5)  # type: ignore[arg-type]  # as torch's
         for other in (waiting, joining):
-            with pytest.raises(IncompleteError, match=r"rank 0 gave no sign of life for 1.5 s .*continues the run$"):
+            with pytest.raises(IncompleteError, match=r"rank 0 sent no heartbeat for 1.5 s .*same command to resume$"):
                 other.result(20)
         # Rank 0 answers, and then plans for longer than that.
         first = pool.submit(_attempt, alive, 0, 2, 1.5)  # type: ignore[arg-type]
         assert pool.submit(_attempt, alive, 1, 2, 1.5).result(20) == first.result(20)  # type: ignore[arg-type]
-        planned = pool.submit(Ranks(1, 2, store=alive, hall=alive, silence=1.5).receive, "plan")  # type: ignore[arg-type]
+        planned = pool.submit(Ranks(1, 2, store=alive, base_store=alive, timeout=1.5).receive, "plan")  # type: ignore[arg-type]
         time.sleep(3)
         assert not planned.done()
         alive.set("plan", '"do it"')
@@ -281,7 +283,7 @@ HOLD = "import pathlib, sys, time; from evalkit.runs.lock import RunLock; lock =
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
-    """Starts a process that takes the lock in some way, says so and stays."""
+    """Starts a process that takes the lock in some way, prints a line and stays."""
 
     def start(how: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", f"{HOLD}; {how}; print('held', flush=True); time.sleep(600)", str(tmp_path)]

@@ -215,7 +215,7 @@ def test_provenance(single: Path) -> None:
     tasks, media = record["settings"]["tasks"], record["settings"]["media"]
     assert tasks.keys() == media.keys()
     assert media["refcoco_val"]["files"] > 0 and media["refcoco_val"]["absent"] == 0
-    assert tasks["refcoco_val"]["recipe"]["max_tiles"] == 6
+    assert tasks["refcoco_val"]["recipe"]["look"]["max_tiles"] == 6
     assert "model.safetensors" in record["settings"]["model"]["checkpoint"]
     scores = json.loads((single / "scores.json").read_text())
     assert scores["refcoco_val"]["scorer_sha256"] != scores["mvbench"]["scorer_sha256"]

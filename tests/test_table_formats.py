@@ -218,7 +218,7 @@ def test_settings_that_differ_from_the_card_are_footnotes(gold_run: Path, tmp_pa
     folder = tmp_path / "other"
     folder.mkdir()
     record = json.loads((gold_run / "run.json").read_text())
-    record["settings"]["tasks"]["mvbench"]["recipe"]["frames"] = 8
+    record["settings"]["tasks"]["mvbench"]["recipe"]["look"]["frames"] = 8
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "scores.json").write_text((gold_run / "scores.json").read_text())
     for name in json.loads((gold_run / "scores.json").read_text()):
@@ -226,4 +226,4 @@ def test_settings_that_differ_from_the_card_are_footnotes(gold_run: Path, tmp_pa
     done = cli("table", folder)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("| MVBench")]
     assert re.search(r"\| +[\d.]+ \[1\] \|", line)
-    assert re.search(r"- \[1\] .*mvbench: not the card's frames: 16, now 8", done.stdout)
+    assert re.search(r"- \[1\] .*mvbench: not the card's look.frames: 16, now 8", done.stdout)

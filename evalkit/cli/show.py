@@ -12,9 +12,8 @@ from evalkit.cli.parser import Subparsers, add_command, emit
 
 if TYPE_CHECKING:
     from evalkit.data.root import DataRoot
-    from evalkit.media.load import Layout
     from evalkit.models.base import Source
-    from evalkit.records import View
+    from evalkit.records import Layout, View
     from evalkit.selection import Job
 
 
@@ -57,8 +56,7 @@ def describe_requests(job: Job, root: DataRoot, source: Source | None) -> list[d
         root: the data root; only headers of media are read.
         source: a model whose prompt and token count are added.
     """
-    from evalkit.inference.plan import layouts
-    from evalkit.requests import layout_of
+    from evalkit.requests import layout_of, layouts
 
     cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
     shown = []
@@ -75,8 +73,10 @@ def describe_requests(job: Job, root: DataRoot, source: Source | None) -> list[d
             "references": [list(item) if isinstance(item, tuple) else item for item in sample.references],
             "group": sample.group,
         }
+        if request.merged:
+            entry["merged"] = True
         known = [layout for view in request.views if (layout := cut[view])]
-        if source and (rendered := source.render(request.prompt, known)):
+        if source and (rendered := source.render(request, known)):
             whole = len(known) == len(request.views)
             entry |= {"model_prompt": rendered.text, "prompt_tokens": rendered.tokens if whole else None}
         shown.append(entry)
@@ -88,6 +88,8 @@ def _describe_view(view: View, layout: Layout | None) -> dict[str, Any]:
     if view.frames:
         shown |= {"start": view.media.start, "end": view.media.end}
         shown["frames"] = list(layout.frames) if layout else None
+    steps = {"enlarge": view.enlarge if view.enlarge > 1 else None, "keep_mode": view.keep_mode, "jpeg": view.jpeg}
+    shown |= {name: value for name, value in steps.items() if value}
     grid = list(layout.grid) if layout and layout.grid else None
     return shown | {"grid": grid, "tiles": layout.tiles * layout.images if layout else None}
 
@@ -99,7 +101,10 @@ def request_lines(shown: Sequence[dict[str, Any]]) -> Iterator[str]:
         for media in entry["media"]:
             grid = "absent" if media["tiles"] is None else f"{media['tiles']} tiles, grid {media['grid']}"
             frames = f", frames {media['frames']}" if media.get("frames") else ""
-            yield f"media: {media['path']}  ({grid}{frames})"
+            steps = "".join(f", {name} {media[name]}" for name in ("enlarge", "keep_mode", "jpeg") if name in media)
+            yield f"media: {media['path']}  ({grid}{frames}{steps})"
+        if entry.get("merged"):
+            yield "media: all tiles behind one <image> marker"
         yield entry.get("model_prompt", entry["prompt"])
         if "prompt_tokens" in entry:
             yield f"prompt tokens: {entry['prompt_tokens']}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.data.root import DataRoot
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, first_line
 from evalkit.files import write_atomically
 
 Gold = tuple[str, str, Callable[[Mapping[str, Any]], dict[str, Any]]]
@@ -21,7 +21,7 @@ Gold = tuple[str, str, Callable[[Mapping[str, Any]], dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSource:
-    """Where a task's samples lie on the Hugging Face Hub.
+    """A task's samples on the Hugging Face Hub.
 
     Attributes:
         repo: dataset repository.
@@ -42,16 +42,16 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
     Args:
         name: the task's name.
         hub: its copy.
-        root: where to write.
-        revision: commit of the dataset repository; None takes the one of an earlier fetch, else the newest, and
+        root: the data root to write to.
+        revision: commit of the dataset repository; None takes the one of an earlier fetch, or else the newest, and
             records it.
         source: a local clone of the dataset repository, instead of the Hub.
 
     Returns:
-        What was fetched: repository, revision, rows. Also kept in ``evalkit-fetch.json`` under the data root.
+        What was fetched: repository, revision, rows. Also stored in ``evalkit-fetch.json`` under the data root.
 
     Raises:
-        UsageError: the Hub cannot give it.
+        UsageError: the download failed.
     """
     ledger = root.base / "evalkit-fetch.json"
     fetched = json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else {}
@@ -64,9 +64,8 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
         count = hub.write(_rows(hub, source, revision), root)
     except UsageError:
         raise
-    except Exception as error:  # the Hub's clients raise their HTTP library's own errors, of no common base
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"task {name}: {source or hub.repo} cannot be fetched: {first}") from error
+    except Exception as error:  # the Hub clients raise their HTTP library's errors, which share no base class
+        raise UsageError(f"task {name}: {source or hub.repo} cannot be fetched: {first_line(error)}") from error
     record = {"repo": source or hub.repo, "revision": revision, "rows": count}
     write_atomically(ledger, json.dumps(fetched | {name: record}, indent=1) + "\n")
     return record
@@ -76,15 +75,15 @@ def _rows(hub: HubSource, source: str | None, revision: str | None) -> Iterator[
     from datasets import Image, load_dataset
 
     rows = load_dataset(source or hub.repo, hub.config, split=hub.split, revision=revision, streaming=True)
-    # The stored bytes go to disk as they are: decoding and saving again would change pixels.
+    # The stored bytes are written unchanged: decoding and re-encoding would change pixels.
     yield from rows.cast_column("image", Image(decode=False))
 
 
 def _save_image(row: Mapping[str, Any], path: str, root: DataRoot) -> bytes:
     content: bytes = row["image"]["bytes"]
-    place = root.resolve(path)
-    if not place.exists():
-        write_atomically(place, content)
+    file = root.resolve(path)
+    if not file.exists():
+        write_atomically(file, content)
     return content
 
 
@@ -102,14 +101,14 @@ def write_vqa(
     answer: str | None = None,
     gold: Gold | None = None,
 ) -> int:
-    """Write an image question set: jsonl, images and, where the layout has one, a file of gold answers.
+    """Write an image question set: jsonl, images and, if the layout has one, a file of gold answers.
 
     Args:
         rows: the Hub's rows.
-        root: where to write.
+        root: the data root to write to.
         file: official path of the jsonl.
         images: official path of an image; filled in from the row, ``{image_sha1}`` is the hash of its bytes.
-        question_id: key of the id, or None where the official file has none.
+        question_id: key of the id, or None if the official file has none.
         answer: key of the answer, or None.
         gold: (official path, its list's key, record of a row) of the gold answers' file.
 
@@ -161,7 +160,7 @@ def write_refcoco(rows: Iterable[Mapping[str, Any]], root: DataRoot, *, file: st
     for row in rows:
         name = re.match(r"COCO_train2014_\d{12}", row["file_name"])
         if name is None:
-            raise UsageError(f"{file}: file_name {row['file_name']!r} names no COCO train2014 image")
+            raise UsageError(f"{file}: file_name {row['file_name']!r} is not a COCO train2014 image")
         path = f"data/coco/train2014/{name[0]}.jpg"
         with Image.open(io.BytesIO(_save_image(row, path, root))) as image:
             width, height = image.size

@@ -1,4 +1,4 @@
-"""Readers of annotation files; every defect is one line that names the file and the line."""
+"""Readers of annotation files; every error is one line that names the file and the line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from evalkit.records import Media, Sample
 
 
 class Record:
-    """One JSON object and its place, with typed access to its keys.
+    """One JSON object and its location, with typed access to its keys.
 
     Args:
         data: the object.
         where: ``file:line`` for error messages.
-        line: 0-based number of the record in its file.
+        line: 0-based index of the record in its file.
     """
 
     def __init__(self, data: dict[str, Any], where: str, line: int) -> None:
@@ -30,7 +30,7 @@ class Record:
         """Return a string value.
 
         Raises:
-            UsageError: the key is absent or no string.
+            UsageError: the key is missing or not a string.
         """
         value = self._need(key)
         if not isinstance(value, str):
@@ -38,7 +38,7 @@ class Record:
         return self._stored(value, key)
 
     def identity(self, key: str) -> str:
-        """Return an id, a string or an integer in the file, as a string."""
+        """Return an id (a string or an integer in the file) as a string."""
         value = self._need(key)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise UsageError(f"{self.where}: {key!r} must be a string or an integer, not {_kind(value)}")
@@ -49,7 +49,7 @@ class Record:
         return self._number(self._need(key), key)
 
     def optional_number(self, key: str) -> float | None:
-        """Return a finite number, or None where the key is absent or null."""
+        """Return a finite number, or None if the key is missing or null."""
         return None if self.data.get(key) is None else self.number(key)
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class Record:
         return tuple(self._stored(item, key) for item in values)
 
     def box(self, key: str) -> tuple[float, float, float, float]:
-        """Return the corners (x1, y1, x2, y2) of a box that has an area; no answer could meet another one."""
+        """Return the corners (x1, y1, x2, y2) of a box with an area; no answer could match one without."""
         value = self._need(key)
         if not isinstance(value, list) or len(value) != 4:
             raise UsageError(f"{self.where}: {key!r} must be a list of four numbers")
@@ -84,7 +84,7 @@ class Record:
 
     def _stored(self, text: str, key: str) -> str:
         if not storable(text):
-            raise UsageError(f"{self.where}: {key!r} holds half a surrogate pair, which is no text")
+            raise UsageError(f"{self.where}: {key!r} contains an unpaired surrogate (not valid text)")
         return text
 
     def _need(self, key: str) -> Any:
@@ -96,7 +96,7 @@ class Record:
 
 
 def storable(text: str) -> bool:
-    """Return whether a text can be written as UTF-8 (JSON can smuggle in half a surrogate pair)."""
+    """Return whether a text can be written as UTF-8 (JSON may contain unpaired surrogates)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -122,7 +122,7 @@ def open_text(path: Path, shown: str) -> str:
     """Return the text of a UTF-8 file.
 
     Raises:
-        IncompleteError: the file is absent.
+        IncompleteError: the file is missing.
         UsageError: it cannot be read or is not UTF-8.
     """
     try:
@@ -139,7 +139,7 @@ def parse_json(text: str, where: str) -> Any:
     """Parse one JSON document.
 
     Raises:
-        UsageError: it is no JSON; the message starts with ``where``.
+        UsageError: it is not valid JSON; the message starts with ``where``.
     """
     try:
         return json.loads(text)
@@ -149,11 +149,11 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def read_jsonl(path: Path, shown: str) -> Iterator[Record]:
-    """Yield the objects of a JSON Lines file; blank lines are passed over.
+    """Yield the objects of a JSON Lines file; blank lines are skipped.
 
     Raises:
-        IncompleteError: the file is absent.
-        UsageError: a line is no JSON object.
+        IncompleteError: the file is missing.
+        UsageError: a line is not a JSON object.
     """
     for line, text in enumerate(open_text(path, shown).split("\n")):
         if text.strip():
@@ -161,7 +161,7 @@ def read_jsonl(path: Path, shown: str) -> Iterator[Record]:
 
 
 def as_record(value: Any, where: str, line: int) -> Record:
-    """Return a JSON object as a Row.
+    """Return a JSON object as a Record.
 
     Raises:
         UsageError: the value is something else.
@@ -182,19 +182,19 @@ def read_records(path: Path, shown: str, key: str | None = None) -> list[Record]
     if key is not None:
         content = as_record(content, str(path), 0).data.get(key)
     if not isinstance(content, list):
-        place = f"{key!r}" if key else "the file"
-        raise UsageError(f"{path}: {place} must be a list of records")
+        name = f"{key!r}" if key else "the file"
+        raise UsageError(f"{path}: {name} must be a list of records")
     return [as_record(item, f"{path}: record {line}", line) for line, item in enumerate(content)]
 
 
 def read_tsv(path: Path, shown: str) -> Iterator[Record]:
     """Yield the rows of a tab-separated table without its ``image`` column.
 
-    Missing values follow pandas, as the official MMBench script does: a cell that is empty or holds ``NA``,
-    ``nan``, ``None`` ... is absent from the row.
+    Missing values follow pandas, as the official MMBench script does: a cell that is empty or ``NA``, ``nan``,
+    ``None`` ... is absent from the row.
 
     Raises:
-        IncompleteError: the file is absent.
+        IncompleteError: the file is missing.
         UsageError: the table is malformed.
     """
     if not path.is_file():
@@ -208,7 +208,7 @@ def read_tsv(path: Path, shown: str) -> Iterator[Record]:
 
 
 def _tsv_cells(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the cells of each row by column; images are read and dropped a few rows at a time.
+    """Yield the cells of each row by column; images are read and discarded in chunks.
 
     Raises:
         ValueError: a row with more cells than the header. Without the image column pandas would drop them silently.
@@ -239,16 +239,16 @@ def gold_by_id(
     """Return the gold answers of a label file by question id.
 
     Raises:
-        UsageError: a question is named twice. The official evaluators count (DocVQA) or keep the last (TextVQA); which
-            of two labels is meant cannot be known.
+        UsageError: a question occurs twice. The official evaluators count both (DocVQA) or keep the last (TextVQA);
+            the intended label is unknown.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    gold: dict[str, tuple[str, ...]] = {}
     for row in rows:
         name = row.identity(key)
-        if name in found:
-            raise UsageError(f"{row.where}: question {name} has gold answers already, in an earlier record")
-        found[name] = answers(row)
-    return found
+        if name in gold:
+            raise UsageError(f"{row.where}: duplicate gold answers for question {name}")
+        gold[name] = answers(row)
+    return gold
 
 
 def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]] | None = None) -> list[Sample]:
@@ -257,10 +257,10 @@ def vqa_samples(root: DataRoot, file: str, references: dict[str, tuple[str, ...]
     Args:
         root: the data root.
         file: official path of the jsonl.
-        references: gold answers by id; None takes the line's ``answer``, or none where it has none.
+        references: gold answers by id; None takes the line's ``answer``, if it has one.
 
     Returns:
-        The samples; the id is ``question_id``, or the 0-based line number where the file has none.
+        The samples; the id is ``question_id``, or the 0-based line number if the file has no ids.
 
     Raises:
         UsageError: a malformed line, or an id without gold answers.

@@ -13,7 +13,7 @@ class DataRoot:
     """Resolves official paths (``data/chartqa/...``) under a user's folder.
 
     Args:
-        folder: the folder that holds the official ``data/`` content, or its parent.
+        folder: the folder with the official ``data/`` content, or its parent.
 
     Raises:
         UsageError: the folder does not exist.
@@ -22,15 +22,13 @@ class DataRoot:
     def __init__(self, folder: str | Path) -> None:
         given = Path(folder)
         if not given.is_dir():
-            raise UsageError(
-                f"data root {given} is not a folder: pass the folder that holds the official data/ content"
-            )
+            raise UsageError(f"data root {given} is not a folder: pass the folder with the official data/ content")
         self.given = given
         self.base = given / "data" if (given / "data").is_dir() else given
         self._inside = tuple(os.path.join(os.path.realpath(folder), "") for folder in (self.given, self.base))
 
     def resolve(self, path: str) -> Path:
-        """Return the place of an official path; symbolic links may point to places within the data root only.
+        """Return the local path of an official path; symbolic links must not leave the data root.
 
         Raises:
             UsageError: the path would leave the data root.
@@ -44,16 +42,16 @@ class DataRoot:
             raise UsageError(
                 f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
             )
-        place = self.base.joinpath(*parts)
-        if not os.path.join(os.path.realpath(place), "").startswith(self._inside):
+        local = self.base.joinpath(*parts)
+        if not os.path.join(os.path.realpath(local), "").startswith(self._inside):
             raise UsageError(
-                f"path {path!r} leaves the data root by a symbolic link; mount what it points to inside the data root, "
-                "or give a --data-root that holds both"
+                f"path {path!r} leaves the data root by a symbolic link; mount its target inside the data root, or use "
+                "a --data-root that contains both"
             )
-        return place
+        return local
 
     def missing(self, paths: tuple[str, ...]) -> list[str]:
-        """Return those of the official paths that are no files here."""
+        """Return the official paths that do not exist as files here."""
         return [path for path in paths if not self.resolve(path).is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Submission files for splits whose answers a server holds; whoever calls has checked that the ids are complete."""
+"""Submission files for splits scored by a server; callers have checked that the ids are complete."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 
-# Excel's limit; openpyxl would cut longer text without a word.
+# Excel's limit; openpyxl would silently truncate longer text.
 CELL_LIMIT = 32_767
-# Characters that XML cannot hold, and the underscore of a text that looks like their escape (ECMA-376, 22.9.2.19).
+# Characters that XML cannot represent, and the underscore of text that looks like their escape (ECMA-376, 22.9.2.19).
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f]|_x[0-9A-Fa-f]{4}_")
 
 
@@ -27,15 +27,15 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
-    """Write a table in which every text stays that text: no formula, no number, nothing cut.
+    """Write a table in which every string stays unchanged: not a formula, not a number, not truncated.
 
     Args:
         path: the file.
-        columns: the heads.
-        rows: cells; a string is written as a string whatever it looks like, None leaves the cell empty.
+        columns: the column names.
+        rows: cells; a string is written as a string even if it looks like a number, None leaves the cell empty.
 
     Raises:
-        UsageError: a text is longer than a cell can hold.
+        UsageError: a string is too long for a cell.
     """
     from openpyxl import Workbook
 
@@ -46,7 +46,7 @@ def write_xlsx(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str |
         for column, value in enumerate(row, start=1):
             text = _UNSTORABLE.sub(_escaped, value) if isinstance(value, str) else value
             if isinstance(text, str) and len(text) > CELL_LIMIT:
-                raise UsageError(f"{path}: row {number}: a text of {len(text)} characters; a cell holds {CELL_LIMIT}")
+                raise UsageError(f"{path}: row {number}: {len(text)} characters; a cell is limited to {CELL_LIMIT}")
             cell = sheet.cell(number, column, text)
             if isinstance(text, str):
                 cell.data_type = "s"  # else "=1+1" would become a formula

@@ -8,12 +8,12 @@ from typing import Any
 
 from evalkit.data.root import DataRoot
 from evalkit.inference.options import RunOptions
-from evalkit.inference.plan import USUAL_ANSWER, layouts
-from evalkit.media.load import Layout, canonical
+from evalkit.inference.plan import USUAL_ANSWER
+from evalkit.media.load import canonical
 from evalkit.models import find_model
 from evalkit.models.base import Source, Work
-from evalkit.records import View
-from evalkit.requests import layout_of
+from evalkit.records import Layout, View
+from evalkit.requests import layout_of, layouts
 from evalkit.selection import Job, build_jobs, say_skipped, select
 
 
@@ -41,10 +41,11 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 def _row(job: Job, root: DataRoot, source: Source) -> dict[str, Any]:
     cut = layouts((view for request in job.requests for view in request.views), partial(layout_of, root=root))
-    prompt_tokens, own_tokens = _tokens(job, source, cut)
+    shown, prompt_tokens, answer_tokens = _tokens(job, source, cut)
     media = {canonical(view, root): layout for view, layout in cut.items()}
     tiles = sum(layout.tiles * layout.images for layout in media.values() if layout)
-    seconds = None if own_tokens is None else source.seconds(Work(tiles, own_tokens))
+    tokens = None if prompt_tokens is None else prompt_tokens + answer_tokens
+    seconds = None if tokens is None else source.seconds(Work(tiles, shown, tokens))
     return {
         "task": job.task.name,
         "samples": len(job.samples),
@@ -56,19 +57,20 @@ def _row(job: Job, root: DataRoot, source: Source) -> dict[str, Any]:
     }
 
 
-def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[int | None, int | None]:
-    """Return the tokens of all prompts, and of texts and expected answers alone; None if the source cannot tell."""
-    prompt_tokens = own_tokens = 0
+def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[int, int | None, int]:
+    """Return tiles and tokens of all prompts (None if the source cannot tell), and the tokens of all answers."""
+    shown = answers = 0
+    prompts: int | None = 0
     for request in job.requests:
-        found = [layout for view in request.views if (layout := cut[view])]
-        whole, text = (source.render(request.prompt, part) for part in (found, []))
-        if whole is None or text is None:
-            return None, None
-        if whole.tokens is None or text.tokens is None:  # will be a model_error
-            continue
-        prompt_tokens += whole.tokens
-        own_tokens += text.tokens + min(request.generation.max_new_tokens, USUAL_ANSWER)
-    return prompt_tokens, own_tokens
+        known = [layout for view in request.views if (layout := cut[view])]
+        rendered = source.render(request, known)
+        if rendered is None:
+            prompts = None
+        elif prompts is not None and rendered.tokens is not None:  # without a length it will be a model_error
+            prompts += rendered.tokens
+            shown += sum(layout.tiles * layout.images for layout in known)
+            answers += min(request.generation.max_new_tokens, USUAL_ANSWER)
+    return shown, prompts, answers
 
 
 def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -158,7 +158,7 @@ def _requests(task: str, judge: Judge, answers: Mapping[str, tuple[Sample, str]]
     for key, (sample, answer) in answers.items():
         prompt = judge.ask(sample, answer)
         if prompt is not None:
-            yield Request(task, index, key, prompt, (), generation, judge.system)
+            yield Request(task, index, key, prompt, (), generation, system=judge.system)
             index += 1
 
 

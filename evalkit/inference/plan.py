@@ -1,34 +1,22 @@
-"""What is to be asked, grouped by media and ordered for the queue."""
+"""Requests without an answer, grouped by media and ordered for the queue."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from evalkit.data.root import DataRoot
-from evalkit.media.load import Layout, canonical
+from evalkit.media.load import canonical
 from evalkit.records import View
+from evalkit.requests import Probe, layouts
 from evalkit.selection import Job
 
-# Expected tokens of an answer where the limit is higher: single words, letters and boxes are what is asked for.
+# Expected tokens of an answer if the limit is higher: most answers are single words, letters or boxes.
 USUAL_ANSWER = 12
-
-# Files whose headers are read at a time.
-PROBES = min(4, os.cpu_count() or 1)
+# Requests without media share nothing that must be computed once: units of this size fail and resume alone.
+TEXT_UNIT = 64
 
 Unit = list[tuple[str, int]]
-
-
-Probe = Callable[[View], Layout | None]
-
-
-def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
-    """Return how each view is cut, from file headers; absent and unreadable media give None."""
-    distinct = list(dict.fromkeys(views))
-    with ThreadPoolExecutor(PROBES) as pool:
-        return dict(zip(distinct, pool.map(probe, distinct), strict=True))
 
 
 class Plan(NamedTuple):
@@ -47,29 +35,32 @@ def plan(
 ) -> Plan:
     """Return the units of work, the costliest first.
 
-    A unit is one image (or video, or set of images) with all open questions on it, of all tasks that look at it in the
-    same way: its tiles are encoded once.
+    A unit is one image (or video, or set of images) with all unanswered requests about it, from all tasks that show it
+    in the same way: its tiles are encoded once. Requests without media form units of at most ``TEXT_UNIT``.
 
     Args:
         jobs: the tasks.
-        done: ids that have an answer already, by task.
+        done: ids that already have an answer, by task.
         root: the data root.
-        probe: tells how a view is cut; None: the model looks at no media, and only the questions cost.
+        probe: returns how a view is cut; None if the model uses no media, so that only the questions cost.
         cost: what a group costs from its tiles and the expected tokens of each answer (``Source.cost``).
     """
-    groups: dict[tuple[View, ...], Unit] = {}
-    answers: dict[tuple[View, ...], list[int]] = {}
+    groups: dict[tuple[tuple[View, ...], bool], Unit] = {}
+    answers: dict[tuple[tuple[View, ...], bool], list[int]] = {}
     for job in jobs:
         answered = done.get(job.task.name, frozenset())
         for request in job.requests:
             if request.id not in answered:
-                views = tuple(canonical(view, root) for view in request.views)
-                groups.setdefault(views, []).append((job.task.name, request.index))
-                answers.setdefault(views, []).append(min(request.generation.max_new_tokens, USUAL_ANSWER))
-    cut = layouts((view for views in groups for view in views), probe) if probe else {}
+                key = (tuple(canonical(view, root) for view in request.views), request.merged)
+                groups.setdefault(key, []).append((job.task.name, request.index))
+                answers.setdefault(key, []).append(min(request.generation.max_new_tokens, USUAL_ANSWER))
+    cut = layouts((view for views, _ in groups for view in views), probe) if probe else {}
     priced = []
-    for views, unit in groups.items():
-        tiles = sum(layout.tiles * layout.images for view in views if (layout := cut.get(view)))
-        priced.append((cost(tiles, answers[views]), unit))
+    for key, unit in groups.items():
+        tiles = sum(layout.tiles * layout.images for view in key[0] if (layout := cut.get(view)))
+        size = len(unit) if key[0] else TEXT_UNIT
+        for start in range(0, len(unit), size):
+            part = slice(start, start + size)
+            priced.append((cost(tiles, answers[key][part]), unit[part]))
     priced.sort(key=lambda item: -item[0])
     return Plan([unit for _, unit in priced], [round(cost, 2) for cost, _ in priced])

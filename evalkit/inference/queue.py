@@ -1,9 +1,9 @@
-"""The units of work that ranks share: each is leased to the rank that took it, and goes on if that rank does not.
+"""The units of work that ranks share: each is leased to the rank that took it, and survives that rank.
 
-Ranks take units from a counter. Each publishes which units it holds and a beat, a number that grows as long as its main
-loop moves. A rank whose beat stands still for the time of a lease is stalled or dead: idle ranks claim its units, each
-unit by exactly one of them, and the former holder, should it wake up, finds the claim before it writes another answer.
-Nobody waits for a rank: the run ends when every unit is done.
+Ranks take units from a shared counter. Each publishes the units it holds and a heartbeat, a number that grows as long
+as its main loop runs. A rank whose heartbeat does not change for the length of a lease is stalled or dead: idle ranks
+claim its units, each unit claimed by exactly one of them, and the former holder, if it resumes, sees the claim before
+it writes another answer. No rank is waited for: the run ends when every unit is done.
 """
 
 from __future__ import annotations
@@ -16,37 +16,38 @@ from typing import Any
 
 from evalkit.inference.ranks import Ranks
 
-# At most this often a beat is published, and at least this often the others are looked at (two messages a rank).
-BEAT_S = 0.5
-LOOK_S = 30.0
+# Minimum seconds between two published heartbeats, and maximum seconds between two checks of the other ranks (two
+# messages per rank).
+HEARTBEAT_S = 0.5
+CHECK_S = 30.0
 IDLE_S = 0.1
-# Share of what each rank would get of the rest that a rank may hold in hand.
+# Maximum cost a rank may hold, as a fraction of an equal share of the remaining cost.
 HOLD = 0.5
 
 
 def may_hold(held: float, cost: float, left: float, world: int) -> bool:
-    """Return whether a rank may take a unit beside those it holds.
+    """Return whether a rank may take another unit in addition to those it holds.
 
-    A rank that decodes ahead or works on many units together must not hold what others will soon lack: with a heavy
-    tail, the costliest units would all wait behind each other in the first rank's hands.
+    A rank that decodes ahead or batches many units must not hoard what others will soon lack: with a heavy tail, the
+    costliest units would all queue behind each other on the first rank.
 
     Args:
         held: cost of the units it holds.
-        cost: of the next unit.
-        left: of that and all units after it.
+        cost: cost of the next unit.
+        left: cost of that unit and all after it.
         world: number of ranks.
     """
     return world == 1 or held + cost <= HOLD * left / world
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What this rank last saw of another: its beat, since when, and the units it holds with their turns."""
+class _Peer:
+    """Last known state of another rank: its heartbeat, since when, and the units it holds with their turns."""
 
-    beat: int
+    heartbeat: int
     since: float
     units: dict[int, int]
-    known_as: str
+    process: str
 
 
 class WorkQueue:
@@ -54,12 +55,12 @@ class WorkQueue:
 
     Args:
         ranks: the job's processes.
-        costs: of each unit, in the order in which they are taken; only their proportions matter.
-        lease: seconds without a sign of life after which a rank's units are given to others.
-        name: what a unit is called in a message.
-        known_as: how a person finds this process.
-        say: writes a line for people.
-        clock: seconds that only grow.
+        costs: cost of each unit, in the order in which they are taken; only the proportions matter.
+        lease: seconds without heartbeat after which other ranks take over a rank's units.
+        name: returns a unit's name for messages.
+        process: describes this process for messages, so that a user can find it.
+        log: writes a line for the user.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class WorkQueue:
         costs: Sequence[float],
         lease: float,
         name: Callable[[int], str],
-        known_as: str,
-        say: Callable[[str], None],
+        process: str,
+        log: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ranks = ranks
@@ -78,72 +79,72 @@ class WorkQueue:
         self._left = list(accumulate(reversed(costs)))[::-1]  # cost of each unit and all after it
         self._lease = lease
         self._name = name
-        self._known_as = known_as
-        self._say = say
+        self._process = process
+        self._log = log
         self._clock = clock
-        self._turns: dict[int, int] = {}  # units this rank holds, and how often each was claimed from another before
-        self._fresh = True  # whether the counter may still have units
-        self._beats = 0
-        self._published = self._looked = clock()
+        self._turns: dict[int, int] = {}  # units this rank holds, and how often each was claimed from another rank
+        self._untaken = True  # whether the counter may still have units
+        self._heartbeats = 0
+        self._published = self._checked = clock()
         self._progress = (0, clock())  # units done, and since when
-        self._seen: dict[int, _Seen] = {}
+        self._peers: dict[int, _Peer] = {}
         self._publish()
 
     def take(self) -> int | None:
-        """Return the next unit for this rank; None if there is none to take now, or it should not hold more."""
-        looked = self._look()
-        if self._fresh and self._turns and not self._plenty():
+        """Return the next unit for this rank; None if none is available now, or if it should not hold more."""
+        checked = self._check_peers()
+        if self._untaken and self._turns and not self._may_take():
             return None
-        if self._fresh:
+        if self._untaken:
             unit = self._ranks.count("taken") - 1
             if unit < self._total:
                 return self._hold(unit, 0)
-            self._fresh = False
-        return self._claim() if looked else None
+            self._untaken = False
+        return self._claim() if checked else None
 
-    def _plenty(self) -> bool:
+    def _may_take(self) -> bool:
         unit = self._ranks.count("taken", 0)
         if unit >= self._total:
-            return True  # the counter will say so
+            return True  # the counter will tell
         held = sum(self._costs[number] for number in self._turns)
         return may_hold(held, self._costs[unit], self._left[unit], self._ranks.world)
 
     def taken_over(self, unit: int) -> bool:
-        """Return whether a unit was claimed from another rank, which may have answered part of it."""
+        """Return whether a unit was claimed from another rank, which may have answered part of it already."""
         return self._turns[unit] > 0
 
     def owns(self, unit: int) -> bool:
-        """Return whether a unit is still this rank's; to be asked before an answer is kept. It is a sign of life."""
-        self.beat()
+        """Return whether a unit is still this rank's, to be checked before writing an answer; sends a heartbeat."""
+        self.heartbeat()
         return unit in self._turns
 
     def finish(self, unit: int) -> None:
         """Mark a unit as done, if it is still this rank's."""
-        self.beat()
+        self.heartbeat()
         if self._turns.pop(unit, None) is not None and self._ranks.count(f"done/{unit}") == 1:
             self._ranks.count("done")
 
-    def beat(self) -> None:
-        """Give a sign of life."""
-        if self._clock() - self._published > min(BEAT_S, self._lease / 10):
+    def heartbeat(self) -> None:
+        """Publish a heartbeat, unless the last one is recent."""
+        if self._clock() - self._published > min(HEARTBEAT_S, self._lease / 10):
             self._publish()
 
     def all_done(self) -> bool:
-        """Return whether every unit is done, by whichever rank."""
+        """Return whether every unit is done, by any rank."""
         done = self._ranks.count("done", 0)
         if done != self._progress[0]:
             self._progress = (done, self._clock())
         return done >= self._total
 
     def idle(self) -> None:
-        """Wait a moment, alive."""
-        self.beat()
+        """Sleep briefly while keeping the heartbeat."""
+        self.heartbeat()
         time.sleep(min(IDLE_S, self._lease / 20))
 
     def leads(self) -> bool:
-        """Return whether this rank finishes the run: rank 0, or the first that sees rank 0 stalled. Waits for that."""
+        """Wait until it is decided which rank finishes the run (0, or the first to see 0 stalled); True if this one."""
         while self._ranks.rank and not self._ranks.count("led", 0):
-            if self._look() and 0 in self._stalled():
+            if self._check_peers() and 0 in self._stalled():
                 break
             self.idle()
         return self._ranks.count("led") == 1
@@ -154,47 +155,47 @@ class WorkQueue:
         return unit
 
     def _publish(self) -> None:
-        """Publish a beat and the units held. After a long silence those that were claimed meanwhile are let go."""
+        """Publish a heartbeat and the units held. After a long silence, release those claimed by others meanwhile."""
         if self._clock() - self._published > self._lease / 2:
             self._turns = {unit: turn for unit, turn in self._turns.items() if not self._claimed(unit, turn + 1)}
-        self._beats += 1
+        self._heartbeats += 1
         self._published = self._clock()
-        record = {"beat": self._beats, "units": list(self._turns.items()), "known_as": self._known_as}
+        record = {"heartbeat": self._heartbeats, "units": list(self._turns.items()), "process": self._process}
         self._ranks.publish(f"rank/{self._ranks.rank}", record)
 
-    def _look(self) -> bool:
-        """See who moved, at a tenth of the lease's pace; say once who did not. Return whether it was time to."""
+    def _check_peers(self) -> bool:
+        """Read the other ranks' heartbeats if due (ten times per lease); report stalled ranks once. Return if due."""
         now = self._clock()
-        if now - self._looked < min(LOOK_S, self._lease / 10):
+        if now - self._checked < min(CHECK_S, self._lease / 10):
             return False
-        if now - self._looked > self._lease:
-            self._seen.clear()  # this rank itself stood still, perhaps with the others: all begin anew
-        self._looked = now
+        if now - self._checked > self._lease:
+            self._peers.clear()  # this rank itself was suspended, perhaps with the others: restart every lease
+        self._checked = now
         for rank in set(range(self._ranks.world)) - {self._ranks.rank}:
-            record: Any = self._ranks.look(f"rank/{rank}") or {"beat": 0, "units": [], "known_as": "never seen"}
-            if rank not in self._seen or self._seen[rank].beat != record["beat"]:
-                self._seen[rank] = _Seen(record["beat"], now, dict(record["units"]), record["known_as"])
-        for rank, seen in self._stalled().items():
-            if self._ranks.count(f"stalled/{rank}/{seen.beat}") == 1:
-                last = f"its last group: {self._name(next(iter(seen.units)))}" if seen.units else "it held no group"
-                self._say(
-                    f"rank {rank} ({seen.known_as}) gave no sign of life for {self._lease:g} s; {last}; the others "
-                    "take its work and will not wait for it"
+            record: Any = self._ranks.peek(f"rank/{rank}") or {"heartbeat": 0, "units": [], "process": "never seen"}
+            if rank not in self._peers or self._peers[rank].heartbeat != record["heartbeat"]:
+                self._peers[rank] = _Peer(record["heartbeat"], now, dict(record["units"]), record["process"])
+        for rank, peer in self._stalled().items():
+            if self._ranks.count(f"stalled/{rank}/{peer.heartbeat}") == 1:
+                last = f"its last group: {self._name(next(iter(peer.units)))}" if peer.units else "it held no group"
+                self._log(
+                    f"rank {rank} ({peer.process}) sent no heartbeat for {self._lease:g} s; {last}; the other ranks "
+                    "take over its work and will not wait for it"
                 )
         return True
 
-    def _stalled(self) -> dict[int, _Seen]:
-        return {rank: seen for rank, seen in self._seen.items() if self._looked - seen.since > self._lease}
+    def _stalled(self) -> dict[int, _Peer]:
+        return {rank: peer for rank, peer in self._peers.items() if self._checked - peer.since > self._lease}
 
     def _claim(self) -> int | None:
         """Claim a unit that no living rank holds."""
         stalled = self._stalled()
-        held = {unit for rank, seen in self._seen.items() if rank not in stalled for unit in seen.units} | {
+        held = {unit for rank, peer in self._peers.items() if rank not in stalled for unit in peer.units} | {
             *self._turns
         }
-        turns = sorted((turn + 1, unit) for seen in stalled.values() for unit, turn in seen.units.items())
+        turns = sorted((turn + 1, unit) for peer in stalled.values() for unit, turn in peer.units.items())
         left = {unit: turn for turn, unit in turns}
-        if not held and self._looked - self._progress[1] > self._lease:
+        if not held and self._checked - self._progress[1] > self._lease:
             # A rank may have died between taking or claiming a unit and publishing that it holds it.
             left = {unit: self._next_turn(unit) for unit in range(self._total)}
         for unit, turn in left.items():

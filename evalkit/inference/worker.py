@@ -1,4 +1,4 @@
-"""One rank's loop: take units, decode their media ahead of the model, append each answer as it comes."""
+"""One rank's loop: take units, decode their media ahead of the model, append each answer as it arrives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from evalkit.inference.queue import WorkQueue
 from evalkit.media.decoder import Decoders
 from evalkit.models.base import MediaGroup, Model, Wants
 from evalkit.records import Outcome, Request, Response
+from evalkit.requests import pixels_of
 from evalkit.runs.store import ShardWriter, answered_ids
 
 # Units whose media are decoded while the model works on earlier ones.
@@ -25,7 +27,7 @@ Key = tuple[str, str]
 
 
 class _Loaded(NamedTuple):
-    """A unit in this rank's hands, and its pixels or what is wrong with them."""
+    """A unit that this rank holds, and its media or why they cannot be read."""
 
     number: int
     requests: list[Request]
@@ -48,21 +50,21 @@ def work(
 
     Args:
         units: the plan, the same on every rank.
-        requests: each task's requests, by place.
-        model: the model; it may work on several units at a time.
-        wants: what it looks at.
+        requests: each task's requests, by index.
+        model: the model; it may have several units in flight.
+        wants: the form of media that the model takes.
         decoders: decode the media.
         shards: the folder of a task's shards; answers go to its ``rank<rank>.jsonl``.
         rank: this rank.
         queue: hands out the units.
-        progress: told of every media group and answer.
+        progress: counts media groups and answers.
         ahead: units whose media are decoded ahead, each in a process of its own.
 
     Raises:
         UsageError: an answer cannot be written.
     """
     with ExitStack() as stack, ThreadPoolExecutor(ahead) as pool:
-        hand = _Hand(shards, rank, queue, progress, stack)
+        held = _HeldUnits(shards, rank, queue, progress, stack)
 
         def load(number: int) -> _Loaded:
             group = [requests[task][index] for task, index in units[number]]
@@ -72,15 +74,15 @@ def work(
             return _Loaded(number, group, pool.submit(load_media, group, decoders, wants))
 
         while not queue.all_done():
-            for request, response in _answers(model, hand.groups(load, ahead)):
-                hand.keep(request, response)
-            if not queue.all_done():  # others have the rest
+            for request, response in _answers(model, held.groups(load, ahead)):
+                held.store(request, response)
+            if not queue.all_done():  # other ranks hold the rest
                 queue.idle()
                 progress.share()
 
 
-class _Hand:
-    """The units in this rank's hands: their answers go into its shards, and a unit with all of its own is done."""
+class _HeldUnits:
+    """The units that this rank holds: their answers go into its shards; a unit is done when all its answers are in."""
 
     def __init__(
         self, shards: Callable[[str], Path], rank: int, queue: WorkQueue, progress: Progress, stack: ExitStack
@@ -92,7 +94,7 @@ class _Hand:
         self._waiting: deque[_Loaded] = deque()
 
     def groups(self, load: Callable[[int], _Loaded], ahead: int) -> Iterator[MediaGroup]:
-        """Yield what there is to ask; ends when there is nothing for now, for other ranks may have the rest."""
+        """Yield groups to answer; ends when none is available now (other ranks may hold the rest)."""
         while True:
             while len(self._waiting) <= ahead and (number := self._queue.take()) is not None:
                 self._waiting.append(load(number))
@@ -102,23 +104,23 @@ class _Hand:
             if not self._queue.owns(unit.number):
                 continue
             media = unit.media.result()
-            self._begin(unit.number, unit.requests, media)
+            self._start(unit.number, unit.requests, media)
             if unit.requests and not isinstance(media, MediaError):
                 yield MediaGroup(unit.requests, media)
 
-    def _begin(self, number: int, requests: Sequence[Request], media: list[Any] | MediaError) -> None:
-        """Note a unit that is asked now; one whose media cannot be read is answered with that."""
-        self._progress.begin(requests, 0 if isinstance(media, MediaError) else _tiles(media))
+    def _start(self, number: int, requests: Sequence[Request], media: list[Any] | MediaError) -> None:
+        """Register a unit as in flight; if its media cannot be read, its requests become media errors."""
+        self._progress.start_group(requests, 0 if isinstance(media, MediaError) else _tiles(media))
         self._left[number] = len(requests)
         self._unit.update(((request.task, request.id), number) for request in requests)
         if isinstance(media, MediaError):
             for request in requests:
-                self.keep(request, Response(request.id, "", Outcome.MEDIA_ERROR, reason=str(media)))
+                self.store(request, Response(request.id, "", Outcome.MEDIA_ERROR, reason=str(media)))
         elif not requests:
             self._finish(number)
 
-    def keep(self, request: Request, response: Response) -> None:
-        """Append an answer, unless this rank stood still for so long that another has the unit now."""
+    def store(self, request: Request, response: Response) -> None:
+        """Append an answer, unless this rank was stalled and another one has taken over the unit."""
         number = self._unit.pop((request.task, request.id))
         if self._queue.owns(number):
             if request.task not in self._shards:
@@ -132,16 +134,19 @@ class _Hand:
 
     def _finish(self, number: int) -> None:
         del self._left[number]
-        self._progress.share()  # before the unit counts as done: the totals are whole when the last one is
+        self._progress.share()  # before the unit counts as done, so that the totals are complete when the last unit is
         self._queue.finish(number)
 
 
 def load_media(group: Sequence[Request], decoders: Decoders, wants: Wants) -> list[Any] | MediaError:
-    """Return what a model wants of a group's media, see ``MediaGroup.media``; or what is wrong with them."""
+    """Return what a model wants of a group's media, see ``MediaGroup.media``; or why they cannot be read."""
     if wants == "nothing" or not group:
         return []
     try:
-        media = [item for view in group[0].views for item in decoders.load(view, wants)]
+        load = partial(decoders.load, wants=wants)
+        media = (
+            pixels_of(group[0], load) if wants == "tiles" else [item for view in group[0].views for item in load(view)]
+        )
     except MediaError as error:
         return error
     return [item.tobytes() for item in media] if wants == "bytes" else media
@@ -152,26 +157,26 @@ def _tiles(media: Sequence[Any]) -> int:
 
 
 class _Pending:
-    """The groups that a model has taken and not answered in full."""
+    """The groups that a model has taken and not fully answered."""
 
     def __init__(self) -> None:
         self.fetching = False
-        self.asked = 0
+        self.taken = 0
         self._open: dict[Key, tuple[Request, MediaGroup]] = {}
 
-    def noted(self, groups: Iterable[MediaGroup]) -> Iterator[MediaGroup]:
-        """Hand the groups on."""
+    def track(self, groups: Iterable[MediaGroup]) -> Iterator[MediaGroup]:
+        """Yield the groups, recording them as pending."""
         self.fetching = True
         for group in groups:
             self._open.update(((request.task, request.id), (request, group)) for request in group.requests)
-            self.asked += len(group.requests)
+            self.taken += len(group.requests)
             self.fetching = False
             yield group
             self.fetching = True
         self.fetching = False
 
     def answered(self, request: Request) -> None:
-        """Forget a request, and with the last one of a group its media.
+        """Drop a request, and with the last one of a group its media.
 
         Raises:
             UsageError: the model was not given this request, or answers it a second time.
@@ -182,7 +187,7 @@ class _Pending:
             )
 
     def parts(self) -> list[MediaGroup]:
-        """Return what to ask next: each group by itself; one that stood alone in halves, the half needs less memory."""
+        """Return what to retry: each group by itself; a single group in halves, which need less memory."""
         left: dict[int, MediaGroup] = {}
         for request, group in self._open.values():
             others = left[id(group)].requests if id(group) in left else ()
@@ -206,7 +211,7 @@ def _answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Reque
     pending = _Pending()
     reason = "the model gave no response"
     try:
-        for request, response in model.answer(pending.noted(groups)):
+        for request, response in model.answer(pending.track(groups)):
             pending.answered(request)
             yield request, response
     except (ModelUnavailable, UsageError):
@@ -216,7 +221,7 @@ def _answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Reque
             raise
         reason = first_line(error)
     for part in pending.parts():
-        if pending.asked == 1:
+        if pending.taken == 1:
             yield part.requests[0], Response(part.requests[0].id, "", Outcome.MODEL_ERROR, reason=reason)
         else:
             yield from _answers(model, [part])

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.media.load import Layout, load, load_bytes, load_images, probe
-from evalkit.records import View
+from evalkit.media.load import load, load_bytes, load_images, probe
+from evalkit.records import Layout, View
 
 LOADERS = {"tiles": load, "images": load_images, "bytes": load_bytes}
 LIMIT_S = 120.0

@@ -1,7 +1,8 @@
 """From a view of an image or video to its layout (headers only) and to its uint8 tiles.
 
 The pixels are the official ones before normalisation: ``Image.open(...).convert("RGB")`` without turning by EXIF,
-then tiling as in ``dynamic_preprocess`` of InternVL; video frames as in ``evaluate_mvbench.py``.
+then tiling as in ``dynamic_preprocess`` of InternVL; video frames as in ``evaluate_mvbench.py``. A view may ask
+for more (see ``Look``): a JPEG pass as VLMEvalKit's, enlargement, the image's own mode until it is cut.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +24,14 @@ from PIL import Image
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError
 from evalkit.media.guard import guarded
-from evalkit.media.tiling import choose_grid, tile_count, tile_image
-from evalkit.media.video import FORMATS, choose_frames, probe_video, read_frames
-from evalkit.records import Media, View
+from evalkit.media.tiling import choose_grid, resize, rgb, tile_count, tile_image
+from evalkit.media.video import FORMATS, VideoInfo, choose_frames, probe_video, read_frames
+from evalkit.records import Layout, Media, View
 
 # A longer cell of a TSV's image column is an image, a shorter one the index of the row that holds it.
 _REFERENCE_LENGTH = 64
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a view is cut, known from headers alone.
-
-    Attributes:
-        grid: columns and rows of each ``<image>``.
-        tiles: tiles of each ``<image>``, the thumbnail included.
-        frames: indices of the frames of a video; empty for images.
-        images: number of ``<image>`` markers: 1 for an image, the number of frames for a video.
-    """
-
-    grid: tuple[int, int]
-    tiles: int
-    frames: tuple[int, ...]
-    images: int
+# What Pillow's JPEG writer takes as it is. VLMEvalKit converts palettes and RGBA to RGB; it fails on any further mode.
+_JPEG_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 
 
 def probe(view: View, root: DataRoot) -> Layout | None:
@@ -72,7 +59,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
         if media.kind == "row" and _row_image(media, path) is None:
             return None
         with _open(media, path) as image:
-            grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
+            grid = _grid(image, view)
         return Layout(grid, tile_count(grid, view.thumbnail), (), 1)
 
 
@@ -84,21 +71,28 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
         root: the data root.
 
     Returns:
-        One array (tiles, tile_size, tile_size, 3) of uint8 per ``<image>``: one for an image, one per frame of a video.
+        One array (tiles, tile_size, tile_size, 3) of uint8 per image: one for an image, one per frame of a video.
 
     Raises:
         MediaError: whatever keeps the pixels from being read; its reason is one line.
     """
     with guarded(view.media):
-        return [_tiles(image, view) for image in images(view, root)]
+        return [_tiles(image, view) for image in _stored(view, root)]
 
 
 def images(view: View, root: DataRoot) -> Iterator[Image.Image]:
-    """Yield a view's RGB images before they are cut into tiles: one image, or the frames of a video.
+    """Yield a view's images as the benchmark gives them, in RGB: one image, or the frames of a video.
 
     Raises:
         MediaError: whatever keeps the pixels from being read; its reason is one line.
     """
+    with guarded(view.media):
+        for image in _stored(view, root):
+            yield rgb(image)
+
+
+def _stored(view: View, root: DataRoot) -> Iterator[Image.Image]:
+    """Yield a view's images, decoded, in the mode in which they are stored."""
     media = view.media
     with guarded(media):
         path = _place(media, root)
@@ -111,7 +105,8 @@ def images(view: View, root: DataRoot) -> Iterator[Image.Image]:
             yield from read_frames(path, media, frames)
             return
         with _open(media, path) as image:
-            yield image.convert("RGB")
+            image.load()
+            yield image
 
 
 def canonical(view: View, root: DataRoot) -> View:
@@ -137,17 +132,47 @@ def canonical(view: View, root: DataRoot) -> View:
 
 
 def _tiles(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
-    return tile_image(image, view.max_tiles, view.tile_size, view.thumbnail)
+    return tile_image(_shown(image, view), view.max_tiles, view.tile_size, view.thumbnail)
+
+
+def _shown(image: Image.Image, view: View) -> Image.Image:
+    """Return an image after what the view does to it before tiling, in VLMEvalKit's and InternVL's order."""
+    if view.jpeg is not None:
+        image = _through_jpeg(image, view.jpeg)
+    if not view.keep_mode:
+        image = rgb(image)
+    size = (image.width * view.enlarge, image.height * view.enlarge)
+    return resize(image, size, Image.Resampling.BILINEAR)
+
+
+def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Return an image saved as JPEG and read back, with Pillow's default chroma subsampling (4:2:0)."""
+    file = io.BytesIO()
+    (image if image.mode in _JPEG_MODES else image.convert("RGB")).save(file, "JPEG", quality=quality)
+    saved = Image.open(file, formats=("JPEG",))
+    saved.load()
+    return saved
+
+
+def _grid(image: Image.Image, view: View) -> tuple[int, int]:
+    """Return the columns and rows into which a view cuts an image."""
+    return choose_grid(image.width * view.enlarge, image.height * view.enlarge, view.max_tiles, view.tile_size)
 
 
 def _probe_frames(view: View, path: Path) -> Layout:
     """Return the layout of a video; only when frames are tiled is one decoded, for its size."""
-    frames = choose_frames(probe_video(path, view.media), view.media, view.frames, view.frame_rule)
-    if view.max_tiles == 1:
-        return Layout((1, 1), 1, frames, len(frames))
-    image = next(read_frames(path, view.media, frames[:1]))
-    grid = choose_grid(image.width, image.height, view.max_tiles, view.tile_size)
-    return Layout(grid, tile_count(grid, view.thumbnail), frames, len(frames))
+    info = probe_video(path, view.media)
+    frames = choose_frames(info, view.media, view.frames, view.frame_rule)
+    grid = (1, 1)
+    if view.max_tiles > 1:
+        grid = _grid(next(read_frames(path, view.media, frames[:1])), view)
+    tiles = tile_count(grid, view.thumbnail)
+    return Layout(grid, tiles, frames, len(frames), info.fps, _times(info, frames))
+
+
+def _times(info: VideoInfo, frames: Sequence[int]) -> tuple[float, ...]:
+    """Return the second of each frame; none without a frame rate."""
+    return tuple((index - info.first) / info.fps for index in frames) if info.fps > 0 else ()
 
 
 def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
@@ -161,7 +186,7 @@ def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
         path = _place(media, root)
     info = probe_video(path, media)
     frames = choose_frames(info, media, view.frames, view.frame_rule)
-    return [(index, (index - info.first) / info.fps if info.fps > 0 else None) for index in frames]
+    return list(zip_longest(frames, _times(info, frames)))
 
 
 def _place(media: Media, root: DataRoot) -> Path:
@@ -243,13 +268,13 @@ def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str],
 
 
 def load_images(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
-    """Return a view's images or frames before they are cut, uint8 RGB of shape (H, W, 3) each.
+    """Return a view's images or frames as they are cut into tiles, uint8 RGB of shape (H, W, 3) each.
 
     Raises:
         MediaError: as ``load``.
     """
     with guarded(view.media):
-        return [np.asarray(image) for image in images(view, root)]
+        return [np.asarray(rgb(_shown(image, view))) for image in _stored(view, root)]
 
 
 def load_bytes(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:

@@ -13,6 +13,8 @@ from PIL import Image
 
 TILE_SIZE = 448
 
+_PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
+
 
 def choose_grid(width: int, height: int, max_tiles: int, tile_size: int = TILE_SIZE) -> tuple[int, int]:
     """Return the grid whose aspect ratio is nearest to the image's.
@@ -50,36 +52,41 @@ def tile_count(grid: tuple[int, int], thumbnail: bool) -> int:
     return tiles + 1 if thumbnail and tiles > 1 else tiles
 
 
-def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resize with the bicubic filter of Pillow up to 12, whatever Pillow is installed.
+def resize(
+    image: Image.Image, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """Resize as Pillow up to 12 does, whatever Pillow is installed.
 
     Pillow 13 may filter columns before rows, which rounds differently; two calls, each along one axis, keep
     the old order: rows first.
 
     Args:
-        image: an RGB image.
+        image: an image of any mode. As in Pillow, palette and black-and-white images are resized without a filter,
+            and colours with alpha are multiplied by it first (what is fully transparent turns black).
         size: width and height in pixels.
+        resample: the filter.
 
     Returns:
-        The resized RGB image.
-
-    Raises:
-        ValueError: the image is not RGB. Pillow resizes palette images without a filter and filters alpha,
-            so callers convert first, as the official evaluation does.
+        The resized image, in the same mode.
     """
-    if image.mode != "RGB":
-        raise ValueError(f"can only resize RGB images, not mode {image.mode}: convert('RGB') first")
     width, height = size
-    return image.resize((width, image.height), Image.Resampling.BICUBIC).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
+    if image.size == (width, height):
+        return image
+    if image.mode in _PREMULTIPLIED:
+        return resize(image.convert(_PREMULTIPLIED[image.mode]), size, resample).convert(image.mode)
+    return image.resize((width, image.height), resample).resize((width, height), resample)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """Return an image in RGB; alpha is dropped, not blended."""
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def tile_image(image: Image.Image, max_tiles: int, tile_size: int, thumbnail: bool) -> npt.NDArray[np.uint8]:
     """Cut an image into tiles, row by row, the thumbnail last.
 
     Args:
-        image: an RGB image.
+        image: the image; one that is not RGB is resized in its own mode, and its tiles become RGB.
         max_tiles: most tiles, the thumbnail not counted.
         tile_size: side of a tile in pixels.
         thumbnail: whether the whole image is added as a last tile when there are several.
@@ -88,15 +95,15 @@ def tile_image(image: Image.Image, max_tiles: int, tile_size: int, thumbnail: bo
         uint8 array of shape (tiles, tile_size, tile_size, 3).
 
     Raises:
-        ValueError: the image is not RGB or has no pixels, or a number is below 1.
+        ValueError: the image has no pixels, or a number is below 1.
     """
     columns, rows = grid = choose_grid(image.width, image.height, max_tiles, tile_size)
-    pixels = np.asarray(resize(image, (columns * tile_size, rows * tile_size)))
+    pixels = np.asarray(rgb(resize(image, (columns * tile_size, rows * tile_size))))
     tiles = np.empty((tile_count(grid, thumbnail), tile_size, tile_size, 3), np.uint8)
     split = pixels.reshape(rows, tile_size, columns, tile_size, 3).transpose(0, 2, 1, 3, 4)
     tiles[: columns * rows].reshape(rows, columns, tile_size, tile_size, 3)[:] = split
     if len(tiles) > columns * rows:
-        tiles[-1] = np.asarray(resize(image, (tile_size, tile_size)))
+        tiles[-1] = np.asarray(rgb(resize(image, (tile_size, tile_size))))
     return tiles
 
 

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from evalkit.records import Request, Response
 
 if TYPE_CHECKING:
-    from evalkit.media.load import Layout
-    from evalkit.records import Recipe
+    from evalkit.records import Layout, Recipe
 
 Pixels = list[npt.NDArray[np.uint8]]
 # What a model looks at: tiles cut as the recipe says, whole RGB images, image files as bytes, or nothing.
@@ -85,10 +84,12 @@ class Work(NamedTuple):
 
     Attributes:
         tiles: distinct tiles, each encoded once.
-        tokens: tokens that are not image tokens, of prompts and expected answers.
+        shown_tiles: tiles in all prompts.
+        tokens: tokens of all prompts, image tokens included, and of the expected answers.
     """
 
     tiles: int
+    shown_tiles: int
     tokens: int
 
 
@@ -122,8 +123,8 @@ class Source:
         """Return why the model cannot be asked in this way; None if it can."""
         return None
 
-    def render(self, prompt: str, layouts: Sequence[Layout]) -> Rendered | None:
-        """Return what the model reads for a user turn and its media; None if the source cannot tell."""
+    def render(self, request: Request, layouts: Sequence[Layout]) -> Rendered | None:
+        """Return what the model reads for a request whose media are cut so; None if the source cannot tell."""
         return None
 
     def cost(self, tiles: int, answers: Iterable[int]) -> float:

@@ -29,7 +29,8 @@ from evalkit.runs.settings import differences
 # A difference in an earlier group moves scores more; a key that is in none comes last.
 EFFECT = (
     "checkpoint", "responses_sha256", "limit", "data_files", "media", "prompt", "max_tiles", "thumbnail",
-    "frames", "frame_rule",     "max_new_tokens", "min_new_tokens", "dtype", "attention", "engine", "requests_sha256",
+    "enlarge", "merge", "frames", "frame_rule", "keep_mode", "jpeg", "max_new_tokens", "min_new_tokens", "dtype",
+    "attention", "engine", "requests_sha256",
 )  # fmt: skip
 
 

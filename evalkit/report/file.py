@@ -104,9 +104,9 @@ class Album:
         """Return what the page shows of a sample's medium."""
         plain = {"pictures": [], "frames": [], "width": 0, "height": 0, "path": view.media.path}
         layout = self.cuts[view]
-        cut: dict[str, Any] = {"grid": None, "tiles": 0, "images": 0}
+        cut: dict[str, Any] = {"grid": None, "tiles": 0, "images": 0, "enlarge": view.enlarge}
         if layout:
-            cut = {"grid": list(layout.grid), "tiles": layout.tiles, "images": layout.images}
+            cut |= {"grid": list(layout.grid), "tiles": layout.tiles, "images": layout.images}
         absent = {"why": f"The picture is left out: {self.left_out()}."}
         return plain | cut | self.entries.get(self._key(view), absent)
 
@@ -211,6 +211,7 @@ def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None
         "group": score.group,
         "tokens": [response.prompt_tokens, response.output_tokens],
         "tiles": tiles_of(item, album.cuts) or 0,
+        "merged": item.request.merged,
         "media": [album.entry(one) for one in item.request.views],
         "boxes": boxes and {"reference": boxes.reference, "predicted": boxes.predicted, "iou": boxes.iou},
         "base": other and {"response": other[0].response, "value": other[1].value},

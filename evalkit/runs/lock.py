@@ -1,4 +1,4 @@
-"""One job at a time in a run folder: a lock that lives as long as any process of the job, and no longer."""
+"""One job at a time in a run folder: a lock held exactly as long as any process of the job lives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evalkit.errors import UsageError
 
-# A job that was killed a moment ago may still have processes that are about to notice.
+# A job that was just killed may still have processes that are about to exit.
 PATIENCE_S = 10.0
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 
@@ -21,9 +21,9 @@ _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 class RunLock:
     """The lock of a run folder, ``RUN/.lock``.
 
-    The first rank takes it alone, which fails while a process of another job has it, and then shares it with the other
-    ranks of its own job. The kernel holds it for the open file (a network file system's server for the client), so it
-    ends with its last holder however that ended; the file's content is for the message only.
+    The first rank takes it exclusively, which fails while a process of another job holds it, and then shares it with
+    the other ranks of its own job. The kernel ties it to the open file (on a network file system, the server ties it to
+    the client), so it ends with its last holder, however that exits; the file's content is only used for the message.
 
     Args:
         out: the run folder.
@@ -35,16 +35,16 @@ class RunLock:
         self._descriptor: int | None = None
 
     def claim(self, patience: float = PATIENCE_S) -> bool:
-        """Take the lock for a job, on its first rank.
+        """Acquire the lock for a job, on its first rank.
 
         Args:
-            patience: seconds to wait for the end of another job.
+            patience: seconds to wait for another job to end.
 
         Returns:
-            False where the file system has no locks, so that a second job would not be noticed.
+            False if the file system does not support locks, so that a second job would not be detected.
 
         Raises:
-            UsageError: another job is at work in the folder; says on which machine and in which process.
+            UsageError: another job is using the folder; names its machine and process.
         """
         self._out.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + patience
@@ -61,7 +61,7 @@ class RunLock:
         return True
 
     def join(self) -> None:
-        """Share the lock of the own job, on any rank.
+        """Share the job's lock, on any rank.
 
         Raises:
             UsageError: another job took it in between.
@@ -70,13 +70,13 @@ class RunLock:
             self._refuse()
 
     def close(self) -> None:
-        """Let go of the lock, as the end of the process does."""
+        """Release the lock, as exiting does."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _try(self, kind: int) -> bool | None:
-        """Return whether the lock could be had; None where the file system has none."""
+        """Return whether the lock was acquired; None if the file system does not support locks."""
         if self._descriptor is None:  # not inheritable: a decoder that outlives its rank must not keep the lock
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -92,7 +92,7 @@ class RunLock:
             holder = json.loads(self._path.read_text(encoding="utf-8"))
             who = f"process {holder['pid']} on {holder['host']}, started {holder['started']}"
         except (OSError, ValueError, KeyError, TypeError):
-            who = "its .lock does not say which"
+            who = "unknown: .lock is not readable"
         raise UsageError(
-            f"run folder {self._out} is in use by another job ({who}); wait for it or end it, or choose another --out"
+            f"run folder {self._out} is in use by another job ({who}); wait for it, stop it, or choose another --out"
         )

@@ -1,4 +1,4 @@
-"""A run folder with its data: every sample with what was asked, answered and scored."""
+"""A run folder with its data: every sample with its request, response and score."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 from evalkit.card import Card
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
-from evalkit.inference.plan import layouts
 from evalkit.media.decoder import Decoders
-from evalkit.media.load import Layout
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
-from evalkit.records import Recipe, Request, Response, Sample, SampleScore, View
-from evalkit.requests import build_requests, recipe_for
+from evalkit.records import Layout, Recipe, Request, Response, Sample, SampleScore, View
+from evalkit.requests import build_requests, layouts, read_recipe, recipe_for
 from evalkit.runs.folder import RunFolder
 from evalkit.runs.record import RunRecord, read_run
 from evalkit.runs.rescore import recorded
@@ -32,8 +30,8 @@ class Boxes(NamedTuple):
 
     Attributes:
         reference: the gold box.
-        predicted: the box as the official scorer reads it; None where the answer holds none.
-        iou: of the two; 0 without a predicted one.
+        predicted: the box as the official scorer reads it; None if the answer has none.
+        iou: of the two; 0 without a predicted box.
     """
 
     reference: Box
@@ -51,7 +49,7 @@ class Item(NamedTuple):
 
     @property
     def boxes(self) -> Boxes | None:
-        """Its boxes; None unless the gold answer is one."""
+        """Its boxes; None unless the gold answer is a box."""
         fields, gold = self.sample.fields, next(iter(self.sample.references), None)
         if not (isinstance(gold, tuple) and len(gold) == 4 and "width" in fields and "height" in fields):
             return None
@@ -71,7 +69,7 @@ class TaskView:
         task: the task.
         summary: its entry of scores.json.
         items: its samples, in order.
-        other_data: whether the data lead to other requests than those the run was asked with.
+        other_data: whether the data now produce other requests than those of the run.
     """
 
     task: Task
@@ -100,7 +98,7 @@ class RunView:
 
 
 def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -> RunView:
-    """Read a run folder and the data it is about.
+    """Read a run folder and its data.
 
     Args:
         run: the run folder.
@@ -119,7 +117,7 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
     tasks = []
     for task in selection.tasks:
         settings = record.tasks.get(task.name, {})
-        recipe = _recipe(task, settings, selection.card)
+        recipe = _recipe(run, task, settings, selection.card)
         answered = recorded(run, task, root, settings.get("limit"))
         samples, responses = answered.samples, answered.responses
         requests = build_requests(task, samples, recipe, root, tile_size)
@@ -131,24 +129,27 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
 
 
 def layouts_of(view: RunView) -> Cuts:
-    """Return how each view of a run is cut; None where its media is absent or cannot be read."""
+    """Return how each view of a run is cut; None if its media is absent or cannot be read."""
     shown = (one for task in view.tasks for item in task.items for one in item.request.views)
     with Decoders(view.root) as decoders:
         return layouts(shown, decoders.layout_of)
 
 
 def tiles_of(item: Item, cuts: Cuts) -> int | None:
-    """Return the number of tiles of a sample; None where its media cannot be read."""
-    found = [layout for one in item.request.views if (layout := cuts[one])]
-    if len(found) != len(item.request.views):
+    """Return the number of tiles of a sample; None if its media cannot be read."""
+    known = [layout for one in item.request.views if (layout := cuts[one])]
+    if len(known) != len(item.request.views):
         return None
-    return sum(layout.tiles * layout.images for layout in found)
+    return sum(layout.tiles * layout.images for layout in known)
 
 
-def _recipe(task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
+def _recipe(run: Path, task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
     """Return how a task was asked; the card's recipe for foreign answers, of which nobody wrote it down."""
     if "recipe" in settings:
-        return Recipe(**settings["recipe"])
+        if "look" not in settings["recipe"]:
+            why = "has no 'look', so it was written by an older evalkit; run the task again"
+            raise UsageError(f"{run / 'run.json'}: recipe of {task.name!r} {why}")
+        return read_recipe(settings["recipe"], f"{run / 'run.json'}: recipe of {task.name!r}")
     return recipe_for(task, card.recipe(task.name), card.name)
 
 
@@ -161,6 +162,6 @@ def _items(
     scores: Sequence[SampleScore],
 ) -> Iterator[Item]:
     if [sample.id for sample in samples] != [score.id for score in scores]:
-        raise UsageError(f"{run}: {task}/scores.jsonl is about other samples than the data; run evalkit score {run}")
+        raise UsageError(f"{run}: {task}/scores.jsonl does not match the samples of the data; run evalkit score {run}")
     for sample, request, score in zip(samples, requests, scores, strict=True):
         yield Item(sample, request, responses.get(sample.id, Response(sample.id, "", score.outcome)), score)

@@ -26,32 +26,32 @@ def data_files(task: Task, root: DataRoot) -> dict[str, str]:
 def media_fingerprint(job: Job, root: DataRoot) -> dict[str, Any]:
     """Return the number of a task's media files, how many are absent, and one hash of those present.
 
-    It covers each file's official path, size and content; of files above 2 MiB (videos) the first and last MiB. A table
-    that holds the images itself is among the data files.
+    It covers each file's official path, size and content; for files above 2 MiB (videos) the first and last MiB. A
+    table that embeds its images is one of the data files.
     """
     media = {view.media for request in job.requests for view in request.views if view.media.kind != "row"}
     paths = sorted({item.path for item in media})
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda path: _ends_sha256(root, path), paths))
-    digest = hashlib.sha256("".join(f"{path} {item}\n" for path, item in zip(paths, found, strict=True)).encode())
-    return {"files": len(paths), "absent": found.count(None), "sha256": digest.hexdigest()}
+        hashes = list(pool.map(lambda path: _ends_sha256(root, path), paths))
+    digest = hashlib.sha256("".join(f"{path} {item}\n" for path, item in zip(paths, hashes, strict=True)).encode())
+    return {"files": len(paths), "absent": hashes.count(None), "sha256": digest.hexdigest()}
 
 
 def _ends_sha256(root: DataRoot, path: str) -> str | None:
-    """Return the hash of a media file (of a folder of frames: its files' names and sizes); None if it is absent."""
+    """Return the hash of a media file (for a folder of frames: of file names and sizes); None if it is absent."""
     try:
-        place = root.resolve(path)
-        if place.is_dir():
-            listing = sorted(f"{file.name} {file.stat().st_size}" for file in place.iterdir())
+        file = root.resolve(path)
+        if file.is_dir():
+            listing = sorted(f"{frame.name} {frame.stat().st_size}" for frame in file.iterdir())
             return hashlib.sha256("\n".join(listing).encode()).hexdigest()
-        if not place.is_file():  # opening a pipe or a device may wait for ever
+        if not file.is_file():  # opening a pipe or a device may block forever
             return None
-        size = place.stat().st_size
-        with place.open("rb") as file:
-            content = file.read(2 * _MIB if size <= 2 * _MIB else _MIB)
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            content = stream.read(2 * _MIB if size <= 2 * _MIB else _MIB)
             if size > 2 * _MIB:
-                file.seek(size - _MIB)
-                content += file.read()
+                stream.seek(size - _MIB)
+                content += stream.read()
     except (OSError, ValueError, UsageError):
         return None
     return hashlib.sha256(f"{size} ".encode() + content).hexdigest()
@@ -72,7 +72,7 @@ def task_settings(job: Job, root: DataRoot, limit: int | None) -> dict[str, Any]
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """Return one hash of all settings; it does not depend on ranks, hardware or order."""
+    """Return one hash of all settings, independent of ranks, hardware and order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -82,7 +82,7 @@ def differences(old: Any, new: Any, wording: str = "{old} -> {new}", name: str =
     Args:
         old: settings.
         new: the other settings.
-        wording: how the two values are put.
+        wording: format of the two values.
         name: key of these settings.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):

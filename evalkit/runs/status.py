@@ -1,4 +1,4 @@
-"""``status``: how far a run is, read from its folder while other processes work on it."""
+"""``status``: a run's progress, read from its folder while other processes work on it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evalkit.inference.progress import FOLDER, PERIOD_S
 from evalkit.records import Response
+from evalkit.runs.heartbeat import FOLDER, PERIOD_S
 from evalkit.runs.record import read_run
 from evalkit.runs.store import read_predictions, read_shards
 
-# A rank that has not written for so long is not alive, or cannot reach the folder.
+# A rank without heartbeat for this long has died or cannot reach the folder.
 SILENT_S = 6 * PERIOD_S
 STALLED_S = 300.0
 SHOWN = 3
@@ -27,11 +27,11 @@ def run_status(run: Path) -> dict[str, Any]:
     """Return the state of a run folder as plain JSON content.
 
     Raises:
-        UsageError: it holds no run.
+        UsageError: not a run folder.
     """
     record = read_run(run)
     launch = record.launches[-1] if record.launches else {"ranks": 0, "started": None}
-    ranks = [_rank(content) for content in _beacons(run, launch)]
+    ranks = [_rank(content) for content in _heartbeats(run, launch)]
     totals: dict[str, int] = {}
     for content in ranks:
         totals |= content["totals"]
@@ -52,15 +52,15 @@ def run_status(run: Path) -> dict[str, Any]:
     }
 
 
-def _beacons(run: Path, launch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what the ranks of the last launch wrote about themselves."""
+def _heartbeats(run: Path, launch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the last heartbeat of each rank of the last launch."""
     since = datetime.fromisoformat(launch["started"]).timestamp() if launch["started"] else 0.0
     for path in sorted((run / FOLDER).glob("rank*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["rank"] < launch["ranks"] and content["started"] >= since:
                 yield content
-        except (OSError, ValueError, KeyError, TypeError):  # not ours, or being replaced on a slow file system
+        except (OSError, ValueError, KeyError, TypeError):  # not a heartbeat, or being replaced on a slow file system
             continue
 
 
@@ -89,7 +89,7 @@ def _rank(content: dict[str, Any]) -> dict[str, Any]:
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)  # signal 0 only asks
+        os.kill(pid, 0)  # signal 0 only checks
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -117,7 +117,7 @@ def _responses(folder: Path) -> list[Response]:
 
 
 def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the state for reading."""
+    """Yield the state as lines of text."""
     yield f"{status['run']}: {status['model']}, {'finished' if status['finished'] else 'not finished'}"
     if status["started"]:
         yield f"last start {status['started']} with {status['expected_ranks']} rank(s)"
@@ -132,10 +132,10 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
         at = f", at {' '.join(rank['group'])}" if rank["group"] else ""
         yield (
             f"rank {rank['rank']} {rank['state']} ({rank['host']}, process {rank['pid']}): {rank['answered']} answers, "
-            f"{rank['rate']:.2f} a second, the last {rank['last_answer_s']:.0f} s ago{at}"
+            f"{rank['rate']:.2f}/s, the last {rank['last_answer_s']:.0f} s ago{at}"
         )
     absent = status["expected_ranks"] - len(status["ranks"])
     if absent > 0 and not status["finished"]:
-        yield f"{absent} rank(s) have not begun to answer"
+        yield f"{absent} rank(s) have not started answering"
     if status["seconds_left"] is not None and not status["finished"]:
-        yield f"{status['samples_per_s']:.2f} samples a second; about {status['seconds_left']:.0f} s left"
+        yield f"{status['samples_per_s']:.2f} samples/s; about {status['seconds_left']:.0f} s left"

@@ -45,7 +45,7 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
         if not isinstance(record.get(key), str):
             raise UsageError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
     if not storable(record["id"] + record["response"]):
-        raise UsageError(f"{where}: holds half a surrogate pair, which is no text")
+        raise UsageError(f"{where}: contains an unpaired surrogate (not valid text)")
     extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
     if foreign:
         return Response(record["id"], record["response"], extra=extra)
@@ -66,7 +66,7 @@ def _check_replies(replies: Any, where: str) -> None:
 
 
 def _lines(path: Path, whole_only: bool = False) -> list[str]:
-    """Return the lines of a file; ``whole_only`` leaves out a last one without line end, torn anywhere by a crash."""
+    """Return the lines of a file; ``whole_only`` drops a last line without newline, truncated by a crash."""
     try:
         content = path.read_bytes()
         if whole_only:
@@ -82,12 +82,12 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
     """Return the responses of a predictions file by id.
 
     Args:
-        path: JSONL with ``id`` and ``response``; further keys are ignored.
+        path: JSONL with ``id`` and ``response``; extra keys are ignored.
         known: the task's ids; None accepts any.
-        foreign: not written by evalkit: only ``id`` and ``response`` mean anything.
+        foreign: not written by evalkit: only ``id`` and ``response`` are interpreted.
 
     Raises:
-        UsageError: a line that is no such object, a duplicate or an unknown id, with its line number.
+        UsageError: a malformed line, or a duplicate or unknown id, with its line number.
     """
     allowed = None if known is None else set(known)
     responses: dict[str, Response] = {}
@@ -105,10 +105,10 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
 
 
 class ShardWriter:
-    """Appends responses to a file of one rank's own, each in the file the moment it exists.
+    """Appends responses to one rank's shard, each written as soon as it exists.
 
     Args:
-        path: the shard; a torn last line of an earlier crash is cut off.
+        path: the shard; a last line truncated by an earlier crash is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,34 +123,34 @@ class ShardWriter:
         """Write one response and hand it to the operating system.
 
         Raises:
-            UsageError: it cannot be written (full disk, lost file system); no part of it stays.
+            UsageError: it cannot be written (full disk, lost file system); no part of it is left.
         """
         line = (response_line(response) + "\n").encode()
         before = self._file.tell()
         try:
             written = self._file.write(line)
-            while written < len(line):  # a disk with little space takes a part first and fails then
+            while written < len(line):  # an almost full disk accepts a part first and then fails
                 written += self._file.write(line[written:])
         except OSError as error:
             with suppress(OSError):
                 os.truncate(self._path, before)
             raise UsageError(
-                f"{self._path}: cannot be written ({error.strerror}); every answer so far is kept; the same command "
-                "continues once this is mended"
+                f"{self._path}: cannot be written ({error.strerror}); all answers so far are kept; fix this "
+                "and rerun the same command to resume"
             ) from error
 
     def close(self) -> None:
-        """Close the file, its content on disk.
+        """Flush the content to disk and close the file.
 
         Raises:
-            UsageError: a network file system kept an answer back and could not store it in the end.
+            UsageError: a network file system buffered an answer and then failed to store it.
         """
         try:
             with self._file:
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise UsageError(
-                f"{self._path}: cannot be written ({error.strerror}); run the same command again"
+                f"{self._path}: cannot be written ({error.strerror}); rerun the same command to resume"
             ) from error
 
     def __enter__(self) -> ShardWriter:
@@ -159,17 +159,17 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(UsageError) if error else nullcontext():  # the first error is the one to tell
+        with suppress(UsageError) if error else nullcontext():  # the first error is the one to report
             self.close()
 
 
 def read_shards(folder: Path) -> dict[str, Response]:
     """Return the responses of all shards of a task by id.
 
-    A torn last line is no response. A sample that failed and was asked again has the answer of the later try.
+    A truncated last line is dropped. A sample that failed and was retried has the answer of the later attempt.
 
     Raises:
-        UsageError: a line before the last one is damaged.
+        UsageError: a line other than the last is damaged.
     """
     responses: dict[str, Response] = {}
     for response in shard_lines(folder):
@@ -226,7 +226,7 @@ def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
         unbounded: whether values may be more than 1 (``Task.unbounded``).
 
     Raises:
-        UsageError: absent, or a line that evalkit does not write, or an id that occurs twice, with its line number.
+        UsageError: missing, or a line that is not a score written by evalkit, or a duplicate id, with its line number.
     """
     scores: dict[str, SampleScore] = {}
     for number, text in enumerate(_lines(path), start=1):
@@ -238,12 +238,14 @@ def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{where}: not a score of evalkit ({key + ': ' if key else ''}{first['msg']})") from error
+            raise UsageError(
+                f"{where}: not a score written by evalkit ({key + ': ' if key else ''}{first['msg']})"
+            ) from error
         if not all(value is None or in_range(value, unbounded) for value in (score.value, score.fixed)):
             raise UsageError(f"{where}: a value is not {'finite and at least 0' if unbounded else 'within 0 and 1'}")
         if score.id in scores:
             raise UsageError(f"{where}: id {score.id!r} occurs twice")
         scores[score.id] = score
     if len({score.value is None for score in scores.values()}) > 1:
-        raise UsageError(f"{path}: some samples have a value and some have none")
+        raise UsageError(f"{path}: some samples have a value and some do not")
     return list(scores.values())

@@ -176,8 +176,8 @@ def lesson(course: Course, recipe: Recipe, rng: Random) -> Lesson:
     parts: list[npt.NDArray[np.uint8]] = []
     notes: list[Note] = []
     for image in drawn.images:
-        notes += _notes(image, recipe.max_tiles, sum(len(part) for part in parts))
-        parts.append(tile_image(image, recipe.max_tiles, TILE, recipe.thumbnail))
+        notes += _notes(image, recipe.look.max_tiles, sum(len(part) for part in parts))
+        parts.append(tile_image(image, recipe.look.max_tiles, TILE, recipe.look.thumbnail))
     for tile, cell in sorted({(note.tile, note.cell) for note in notes}):
         notes += [Note(tile, cell, label) for label in place_labels(cell)]
     media = recipe.media_separator.join(

@@ -14,7 +14,7 @@ MODEL_TYPE = "internvl_chat"
 
 
 class VisionConfig(BaseModel):
-    """The InternViT part of the config; names are the official ones."""
+    """The InternViT part of the config; official key names."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -54,10 +54,10 @@ class LanguageConfig(BaseModel):
 
 
 class CheckpointConfig(BaseModel):
-    """What evalkit needs of an InternVL2 ``config.json``.
+    """What evalkit needs from an InternVL2 ``config.json``.
 
-    ``auto_map`` is never followed and ``_attn_implementation`` (the released file asks for flash attention) is ignored:
-    the network and its attention are chosen here.
+    ``auto_map`` is never followed, and ``_attn_implementation`` (flash attention in the released file) is ignored:
+    evalkit chooses the network and its attention.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -85,10 +85,10 @@ class CheckpointConfig(BaseModel):
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """Return the folder of a checkpoint given as a folder or a Hub id.
+    """Return the checkpoint folder for a path or a Hub id.
 
     Raises:
-        UsageError: there is no such folder, or the Hub cannot give it.
+        UsageError: the folder does not exist, or the download failed.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -99,9 +99,9 @@ def resolve_checkpoint(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
-    except Exception as error:  # the Hub's client raises its HTTP library's own errors, of no common base
+    except Exception as error:  # the Hub client raises its HTTP library's errors, which share no base class
         raise UsageError(
-            f"model {name!r} is no folder here and the Hub did not give it: {first_line(error)}"
+            f"model {name!r} is not a local folder, and downloading it from the Hub failed: {first_line(error)}"
         ) from error
 
 
@@ -109,14 +109,14 @@ def read_config(folder: Path) -> CheckpointConfig:
     """Read and check a checkpoint's config.
 
     Raises:
-        UsageError: the file is absent or malformed, or describes another architecture; says which key and why.
+        UsageError: the file is missing or malformed, or describes another architecture; names the key and the reason.
     """
     path = folder / "config.json"
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be read ({error.strerror}); a checkpoint folder holds a config.json"
+            f"{path}: cannot be read ({error.strerror}); a checkpoint folder contains a config.json"
         ) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid JSON ({first_line(error)})") from error

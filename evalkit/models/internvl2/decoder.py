@@ -1,4 +1,4 @@
-"""The language model over arenas: transformers' own layers, with each group's prefix kept once."""
+"""The language model over KV caches: transformers' own layers, with each group's prefix cached once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-from evalkit.models.internvl2.cache import Arena
+from evalkit.models.internvl2.cache import KVCache
 from evalkit.models.internvl2.network import scaled_attention
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -27,75 +27,76 @@ class Decoder:
         self.heads: int = model.config.num_attention_heads
         self.kv_heads: int = model.config.num_key_value_heads
 
-    def prefill(self, arena: Arena, group: int, embeds: Tensor) -> None:
-        """Store a group's prefix: causal attention over itself.
+    def prefill(self, cache: KVCache, slot: int, embeds: Tensor) -> None:
+        """Compute and store a group's prefix, with causal attention.
 
         Args:
-            arena: where.
-            group: the group's place in it.
+            cache: the cache.
+            slot: the group's slot.
             embeds: (tokens, width), at least one token.
         """
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            arena.keep_prefix(layer, group, key[0], value[0])
+            cache.store_prefix(layer, slot, key[0], value[0])
             return scaled_attention(query, key, value, causal=True)
 
-        self._layers(embeds[None], torch.arange(len(embeds), device=embeds.device)[None], attend, last=True)
+        self._layers(embeds[None], torch.arange(len(embeds), device=embeds.device)[None], attend, fill_only=True)
 
-    def enter(self, arena: Arena, group: int, rows: Sequence[int], suffixes: Sequence[Tensor]) -> Tensor:
-        """Start rows behind their group's prefix.
+    def admit(self, cache: KVCache, slot: int, rows: Sequence[int], suffixes: Sequence[Tensor]) -> Tensor:
+        """Start rows after their group's prefix.
 
         Args:
-            arena: where the prefix is.
-            group: the group's place.
-            rows: the rows' places.
+            cache: the cache that holds the prefix.
+            slot: the group's slot.
+            rows: indices of free rows in the slot.
             suffixes: (tokens, width) of each row, at least one token.
 
         Returns:
             The logits of each row's next token, (rows, vocabulary).
         """
         lengths = torch.tensor([len(suffix) for suffix in suffixes], device=suffixes[0].device)
-        places = torch.tensor(rows, device=lengths.device)
+        index = torch.tensor(rows, device=lengths.device)
         embeds = torch.nn.utils.rnn.pad_sequence(list(suffixes), batch_first=True)
-        positions = arena.prefixes[group] + torch.arange(embeds.shape[1], device=lengths.device)
+        positions = cache.prefixes[slot] + torch.arange(embeds.shape[1], device=lengths.device)
 
-        masked = arena.hidden_at_first(group, embeds.shape[1], self.heads // self.kv_heads)
+        blocked = cache.admit_mask(slot, embeds.shape[1], self.heads // self.kv_heads)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            found = arena.enter(layer, group, places, self._by_key_head(query), key, value, masked)
-            return found.reshape(query.shape)
+            attended = cache.admit(layer, slot, index, self._by_key_head(query), key, value, blocked)
+            return attended.reshape(query.shape)
 
         hidden = self._layers(embeds, positions.expand(len(rows), -1), attend)
-        arena.lengths[group, places] = lengths
+        cache.lengths[slot, index] = lengths
         return self._logits(hidden[torch.arange(len(rows), device=lengths.device), lengths - 1])
 
-    def go_on(self, arenas: Sequence[Arena], tokens: Tensor, fixed: bool = False) -> Tensor:
-        """Return the logits of the token after these, (rows, vocabulary), for every row of every arena.
+    def decode_step(self, caches: Sequence[KVCache], tokens: Tensor, fixed: bool = False) -> Tensor:
+        """Return the logits of the token after these, (rows, vocabulary), for every row of every cache.
 
         Args:
-            arenas: the arenas.
-            tokens: (rows,), the last token of each.
-            fixed: keep all shapes as they are from call to call.
+            caches: the caches.
+            tokens: (rows,), the last token of each row.
+            fixed: use the same shapes in every call.
         """
-        hidden = [arena.hidden(fixed) for arena in arenas]
-        positions = torch.cat([(arena.prefixes[:, None] + arena.lengths).flatten() for arena in arenas])
-        sizes = [arena.lengths.numel() for arena in arenas]
+        masks = [cache.step_mask(fixed) for cache in caches]
+        positions = torch.cat([(cache.prefixes[:, None] + cache.lengths).flatten() for cache in caches])
+        sizes = [cache.lengths.numel() for cache in caches]
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             states = (torch.split(part, sizes) for part in (self._by_key_head(query), key, value))
-            found = [
-                arena.go_on(layer, *parts, mask) for arena, mask, *parts in zip(arenas, hidden, *states, strict=True)
+            attended = [
+                cache.decode_step(layer, *parts, mask)
+                for cache, mask, *parts in zip(caches, masks, *states, strict=True)
             ]
-            return torch.cat(found).view(query.shape)
+            return torch.cat(attended).view(query.shape)
 
         embeds = self.model.get_input_embeddings()(tokens)[:, None]
         states = self._layers(embeds, positions[:, None], attend)
-        for arena in arenas:
-            arena.lengths.add_(1).clamp_(max=arena.own - 1)  # of free rows it would grow without end
+        for cache in caches:
+            cache.lengths.add_(1).clamp_(max=cache.own - 1)  # free rows would grow without bound
         return self._logits(states[:, 0])
 
     def _by_key_head(self, query: Tensor) -> Tensor:
-        """Return (rows, heads, tokens, size) as (rows, key heads, query heads of each x tokens, size)."""
+        """Reshape (rows, heads, tokens, size) to (rows, key heads, query heads per key head x tokens, size)."""
         rows, _, _, size = query.shape
         return query.reshape(rows, self.kv_heads, -1, size)
 
@@ -103,8 +104,8 @@ class Decoder:
         logits: Tensor = self.model.lm_head(states)
         return logits
 
-    def _layers(self, states: Tensor, positions: Tensor, attend: Attend, last: bool = False) -> Tensor:
-        """Return the last hidden states, normalised; with ``last`` nothing: only keys and values were wanted."""
+    def _layers(self, states: Tensor, positions: Tensor, attend: Attend, fill_only: bool = False) -> Tensor:
+        """Return the normalised last hidden states; ``fill_only`` stops after the last keys and values are stored."""
         model = self.model.model
         cos, sin = model.rotary_emb(states, positions)
         for number, layer in enumerate(model.layers):
@@ -115,7 +116,7 @@ class Decoder:
             projected = [project(normal).view(shape).transpose(1, 2) for project in projections]
             query, key = apply_rotary_pos_emb(projected[0], projected[1], cos, sin)
             mixed = attend(number, query, key, projected[2])
-            if last and number == len(model.layers) - 1:
+            if fill_only and number == len(model.layers) - 1:
                 break
             states = states + attention.o_proj(mixed.transpose(1, 2).flatten(2))
             states = states + layer.mlp(layer.post_attention_layernorm(states))

@@ -1,4 +1,4 @@
-"""What is asked of the language model, how the next token is chosen, and the reference loop: one prompt at a time."""
+"""Prompts, the choice of the next token, and the reference loop: one prompt at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import DynamicCache, Qwen2ForCausalLM
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is drawn when ``do_sample`` is asked for (defaults of transformers' generate)."""
+    """How the next token is sampled with ``do_sample`` (defaults of transformers' generate)."""
 
     temperature: float = 1.0
     top_k: int = 50
@@ -26,7 +26,7 @@ class Prompt:
 
     Attributes:
         ids: token ids, image context tokens included.
-        max_new_tokens: limit of the answer.
+        max_new_tokens: maximum answer length in tokens.
         min_new_tokens: the end token is forbidden before this many tokens.
     """
 
@@ -36,21 +36,21 @@ class Prompt:
 
 
 class Answer(NamedTuple):
-    """Tokens generated for one prompt (the end token not included), and whether the end token came."""
+    """Tokens generated for one prompt (without the end token), and whether the end token was generated."""
 
     ids: list[int]
     ended: bool
 
 
 def shared_prefix(prompts: Sequence[Prompt]) -> int:
-    """Return how many leading tokens prompts on the same media share; at least one token stays for every suffix.
+    """Return how many leading tokens prompts on the same media share; every suffix keeps at least one token.
 
-    It is the longest common *token* prefix, never one of the text: a tokenizer may merge across its end.
+    This is the longest common *token* prefix, not text prefix: a tokenizer may merge across the end of the latter.
     """
     limit = min(len(prompt.ids) for prompt in prompts) - 1
-    for place, column in enumerate(zip(*(prompt.ids[:limit] for prompt in prompts), strict=True)):
+    for position, column in enumerate(zip(*(prompt.ids[:limit] for prompt in prompts), strict=True)):
         if any(token != column[0] for token in column):
-            return place
+            return position
     return limit
 
 
@@ -69,9 +69,9 @@ def next_tokens(logits: Tensor, early: Tensor, end_id: int, sampling: Sampling |
 
     Args:
         logits: (rows, vocabulary).
-        early: (rows,), true where the end token is forbidden.
+        early: (rows,), true for rows in which the end token is forbidden.
         end_id: the end token.
-        sampling: None chooses the likeliest.
+        sampling: None takes the most likely token.
     """
     logits = logits.float()
     logits[:, end_id] = logits[:, end_id].masked_fill(early, -torch.inf)
@@ -82,12 +82,12 @@ def next_tokens(logits: Tensor, early: Tensor, end_id: int, sampling: Sampling |
 def answer_alone(
     model: Qwen2ForCausalLM, prompt: Prompt, features: Tensor | None, context_id: int, end_id: int
 ) -> Answer:
-    """Answer one prompt as the official loop does: the whole prompt at once, then token after token (greedy).
+    """Answer one prompt as the official loop does: the whole prompt at once, then token by token (greedy).
 
     Args:
         model: the language model.
         prompt: the prompt.
-        features: (context tokens, width): what replaces the context tokens; None without image.
+        features: (context tokens, width), embeddings of the context tokens; None without image.
         context_id: id of the image context token.
         end_id: id of the end token.
     """
@@ -108,10 +108,10 @@ def answer_alone(
 def _draw(logits: Tensor, sampling: Sampling) -> Tensor:
     logits = logits / sampling.temperature
     values, tokens = logits.sort(dim=-1, descending=True)
-    chances = values.softmax(dim=-1)
-    beyond = chances.cumsum(dim=-1) - chances >= sampling.top_p
+    probabilities = values.softmax(dim=-1)
+    beyond = probabilities.cumsum(dim=-1) - probabilities >= sampling.top_p
     if sampling.top_k > 0:
         beyond[:, sampling.top_k :] = True
     beyond[:, 0] = False
-    choice = torch.multinomial(chances.masked_fill(beyond, 0), 1)
+    choice = torch.multinomial(probabilities.masked_fill(beyond, 0), 1)
     return tokens.gather(1, choice)[:, 0]

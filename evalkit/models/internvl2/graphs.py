@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a step with fixed shapes, recorded once and replayed without Python between them."""
+"""CUDA graphs: the kernels of a step with fixed shapes, captured once and replayed without Python in between."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 _WARM_UP = 2
 
 
-class Replayed:
-    """A decoding step on a GPU.
+class GraphedStep:
+    """A decode step on a GPU, captured as a CUDA graph.
 
     Args:
-        step: from last tokens and early marks of all rows to their next tokens; its shapes never change.
-        tokens: an example of the first.
-        early: an example of the second.
-        counters: tensors that a step changes in place and that recording must leave as they were.
+        step: maps the last tokens and early flags of all rows to their next tokens; its shapes never change.
+        tokens: example last tokens.
+        early: example early flags.
+        counters: tensors that a step changes in place; capturing leaves their values unchanged.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Replayed:
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._found = step(self._tokens, self._early)
+            self._next = step(self._tokens, self._early)
         for counter, value in zip(counters, before, strict=True):
             counter.copy_(value)
 
@@ -42,4 +42,4 @@ class Replayed:
         self._tokens.copy_(tokens)
         self._early.copy_(early)
         self._graph.replay()
-        return self._found
+        return self._next

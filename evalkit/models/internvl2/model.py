@@ -15,7 +15,7 @@ from evalkit.errors import ModelUnavailable, first_line
 from evalkit.models.base import MediaGroup, Model, Pixels
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.decoder import Decoder
-from evalkit.models.internvl2.engine import Engine, Found, Group
+from evalkit.models.internvl2.engine import Engine, Finished, Group
 from evalkit.models.internvl2.generation import Prompt, Sampling, answer_alone
 from evalkit.models.internvl2.memory import usable_bytes
 from evalkit.models.internvl2.network import load_network, normalise
@@ -128,7 +128,7 @@ class InternVL2Model(Model):
             else:
                 yield request, Prompt(ids, limits.max_new_tokens, limits.min_new_tokens)
 
-    def _answer(self, groups: Iterator[Group]) -> Iterator[Found]:
+    def _answer(self, groups: Iterator[Group]) -> Iterator[Finished]:
         if self.shared:
             try:
                 yield from self.engine.answer(groups)
@@ -145,7 +145,7 @@ class InternVL2Model(Model):
             for row, prompt in enumerate(group.prompts):
                 (features,) = self._features([group.media])
                 answer = answer_alone(self.network.language_model, prompt, features, self.context_id, self.end_id)
-                yield Found(group.key, row, answer)
+                yield Finished(group.key, row, answer)
 
     def _features(self, media: Sequence[Pixels | Tensor | None]) -> list[Tensor | None]:
         """Return the features of several groups, (context tokens, width) each; their tiles are encoded together."""

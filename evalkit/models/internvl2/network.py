@@ -20,11 +20,11 @@ from evalkit.models.internvl2.config import CheckpointConfig, VisionConfig
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Name under which transformers finds ``scaled_attention``.
+# Name under which ``scaled_attention`` is registered with transformers.
 ATTENTION = "evalkit_sdpa"
-# Queries that attend together where only what lies before them is seen.
+# Queries per block of causal attention.
 BLOCK = 256
-# Weights that are Python pickles.
+# Weight files that are Python pickles.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 # Official vision tensor names -> transformers' InternVLVisionModel (attn.qkv is split into thirds below).
@@ -54,8 +54,8 @@ class InternVL2(nn.Module):
         super().__init__()
         llm = config.llm_config.model_dump(exclude={"model_type", "rope_scaling"})
         AttentionInterface.register(ATTENTION, _vision_attention)
-        seeing = ATTENTION if attention == "sdpa" else attention
-        self.vision_model = InternVLVisionModel(_vision_config(config.vision_config, seeing))
+        vision_attention = ATTENTION if attention == "sdpa" else attention
+        self.vision_model = InternVLVisionModel(_vision_config(config.vision_config, vision_attention))
         width = 4 * config.vision_config.hidden_size
         out = config.llm_config.hidden_size
         self.mlp1 = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out), nn.GELU(), nn.Linear(out, out))
@@ -64,7 +64,7 @@ class InternVL2(nn.Module):
 
     @torch.inference_mode()
     def image_features(self, pixel_values: Tensor) -> Tensor:
-        """Encode tiles (protocol sheet 1.5), all at a time.
+        """Encode tiles (protocol sheet 1.5), all at once.
 
         Args:
             pixel_values: normalised tiles, (tiles, 3, S, S).
@@ -75,7 +75,7 @@ class InternVL2(nn.Module):
         return self._encode(pixel_values)
 
     def tile_bytes(self) -> int:
-        """Return about how many bytes a tile takes on its way through the vision encoder, weights not counted."""
+        """Return about how many bytes a tile takes in the vision encoder, excluding weights."""
         config = self.vision_model.config
         patches = (int(config.image_size[0]) // int(config.patch_size[0])) ** 2 + 1
         return 4 * patches * (8 * int(config.hidden_size) + 2 * int(config.intermediate_size))
@@ -92,10 +92,10 @@ class InternVL2(nn.Module):
 
 
 def scaled_attention(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
-    """Return scaled dot-product attention, (batch, heads, tokens, size), of queries to as many or fewer key heads.
+    """Return scaled dot-product attention, (batch, heads, tokens, size); several query heads may share a key head.
 
-    torch's own, but for half precision on a CPU: there it is slower than in float32, and head by head with matrix
-    products, as transformers' ``eager`` computes it, is faster than both.
+    Uses torch's own, except in half precision on a CPU: there torch is slower than in float32, and matrix products
+    head by head, as in transformers' ``eager``, are faster than both.
     """
     if query.device.type == "cpu" and query.dtype != torch.float32:
         return _by_head(query, key, value, causal)
@@ -105,8 +105,8 @@ def scaled_attention(query: Tensor, key: Tensor, value: Tensor, causal: bool = F
 
 
 def _by_head(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-    """Attend head by head and, if causal, block by block: what lies behind a block of queries is not computed."""
-    found = torch.empty(query.shape, dtype=query.dtype)
+    """Attend head by head and, if causal, block by block: scores after a block of queries are not computed."""
+    attended = torch.empty(query.shape, dtype=query.dtype)
     rows, heads, tokens, size = query.shape
     block, shared = BLOCK if causal else tokens, heads // key.shape[1]
     query = query * size**-0.5
@@ -117,14 +117,14 @@ def _by_head(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
         scores = query[row, head, start:stop] @ key[row, head // shared, :seen].T
         if causal:
             scores[:, start:].masked_fill_(later[: stop - start, : stop - start], -torch.inf)
-        found[row, head, start:stop] = scores.softmax(dim=-1) @ value[row, head // shared, :seen]
-    return found
+        attended[row, head, start:stop] = scores.softmax(dim=-1) @ value[row, head // shared, :seen]
+    return attended
 
 
 def _vision_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attend as transformers asks of an implementation: (tiles, heads, patches, size) to (tiles, patches, ...)."""
+    """Implement transformers' attention interface: (tiles, heads, patches, size) to (tiles, patches, heads, size)."""
     return scaled_attention(query, key, value).transpose(1, 2), None
 
 
@@ -141,30 +141,30 @@ def load_network(
     """Load the official safetensors of a checkpoint folder.
 
     Raises:
-        UsageError: no safetensors, or tensors that do not fit the config (names the first ones).
+        UsageError: no safetensors, or tensors that do not match the config (names the first ones).
     """
     with torch.device("meta"):
         network = InternVL2(config, attention)
     state = {name: tensor.to(device, dtype) for name, tensor in _official_tensors(folder)}
     _check_fit(folder, network, state)
     network.load_state_dict(state, strict=True, assign=True)
-    # The rotary frequencies are no weights: made anew, and kept in float32 whatever the dtype.
+    # Rotary frequencies are not stored with the weights: recomputed, and kept in float32 for every dtype.
     with device:
         network.language_model.model.rotary_emb = Qwen2RotaryEmbedding(config=network.language_model.config)
     return network.eval().requires_grad_(False)
 
 
 def _check_fit(folder: Path, network: InternVL2, state: dict[str, Tensor]) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    for what, names in (
-        ("lacks", sorted(wanted.keys() - given.keys())),
-        ("has unknown", sorted(given.keys() - wanted.keys())),
-        ("has misshapen", sorted(name for name in wanted.keys() & given.keys() if wanted[name] != given[name])),
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    actual = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for problem, names in (
+        ("missing", sorted(expected.keys() - actual.keys())),
+        ("unknown", sorted(actual.keys() - expected.keys())),
+        ("misshapen", sorted(name for name in expected.keys() & actual.keys() if expected[name] != actual[name])),
     ):
         if names:
-            shown = ", ".join(f"{name} {given.get(name, wanted.get(name))}" for name in names[:3])
-            raise UsageError(f"{folder}: the checkpoint {what} {len(names)} tensors for its config.json: {shown}")
+            shown = ", ".join(f"{name} {actual.get(name, expected.get(name))}" for name in names[:3])
+            raise UsageError(f"{folder}: {len(names)} tensors are {problem} according to config.json: {shown}")
 
 
 def _vision_config(config: VisionConfig, attention: str) -> InternVLVisionConfig:
@@ -193,7 +193,7 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
         try:
             with safe_open(str(file), framework="pt") as tensors:
                 names = list(tensors.keys())
-            for name in names:  # opened anew: what was read and converted leaves the memory with the mapping
+            for name in names:  # reopened: pages already read and converted are freed with the mapping
                 with safe_open(str(file), framework="pt") as tensors:
                     tensor = tensors.get_tensor(name)
                 yield from translated(name, tensor)
@@ -203,10 +203,10 @@ def _official_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _refuse_pickles(folder: Path) -> NoReturn:
-    """Raise the error of a checkpoint without safetensors, with a command that converts what it has."""
+    """Raise the error for a checkpoint without safetensors, with a command that converts its pickles."""
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if not pickles:
-        raise UsageError(f"{folder}: no *.safetensors, no weights at all")
+        raise UsageError(f"{folder}: no *.safetensors and no other weights found")
     raise UsageError(
         f"{folder}: no *.safetensors, and {', '.join(pickles[:3])} may run code when read; convert each file there: "
         'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.clone().contiguous() for k, v in '
@@ -216,7 +216,7 @@ def _refuse_pickles(folder: Path) -> NoReturn:
 
 
 def translated(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield what an official tensor is called here; the vision encoder's fused qkv becomes three."""
+    """Yield an official tensor under its name here; the vision encoder's fused qkv is split into three."""
     if not name.startswith("vision_model."):
         yield name, tensor
         return

@@ -14,29 +14,29 @@ CONTEXT = "<IMG_CONTEXT>"
 
 
 def chat_prompt(question: str) -> str:
-    """Return the whole prompt of one user turn; no newline stands between ``<|im_end|>`` and ``<|im_start|>``."""
+    """Return the whole prompt of one user turn; there is no newline between ``<|im_end|>`` and ``<|im_start|>``."""
     return f"<|im_start|>system\n{SYSTEM}{END}<|im_start|>user\n{question}{END}<|im_start|>assistant\n"
 
 
 def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tokens_per_tile: int) -> list[int]:
     """Return the token ids of a prompt, its ``<image>`` markers replaced left to right by image tokens.
 
-    Every image becomes ``<img>``, ``tokens_per_tile`` context tokens a tile, ``</img>``. Only one context token an
-    image goes through the tokenizer: special tokens never merge with their neighbours, so the rest is repeated by id.
+    Every image becomes ``<img>``, ``tokens_per_tile`` context tokens per tile, ``</img>``. Only one context token per
+    image is tokenized: special tokens never merge with their neighbours, so the id is repeated.
 
     Args:
         tokenizer: the checkpoint's tokenizer.
         text: a prompt.
         tiles: number of tiles of each image.
-        tokens_per_tile: image tokens of a tile.
+        tokens_per_tile: image tokens per tile.
 
     Raises:
-        ValueError: there are fewer markers than images, or the text holds context tokens of its own.
+        ValueError: there are fewer markers than images, or the text already contains context tokens.
     """
     if text.count(IMAGE) < len(tiles):
         raise ValueError(f"the prompt has {text.count(IMAGE)} {IMAGE} markers for {len(tiles)} images")
     if CONTEXT in text:
-        raise ValueError(f"the question holds a {CONTEXT} token of its own")
+        raise ValueError(f"the question itself contains a {CONTEXT} token")
     for count in tiles:
         text = text.replace(IMAGE, f"<img>{CONTEXT if count else ''}</img>", 1)
     context_id = tokenizer.convert_tokens_to_ids(CONTEXT)
@@ -48,7 +48,7 @@ def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tok
 
 
 def prompt_length(tokenizer: TokenizerLike, text: str, images: int, tiles: int, tokens_per_tile: int) -> int | None:
-    """Return the number of tokens of a prompt with that many images and tiles; None where it cannot be asked."""
+    """Return a prompt's length in tokens; None if it itself contains context tokens and so cannot be encoded."""
     if CONTEXT in text:
         return None
     return len(encode_prompt(tokenizer, text, [0] * images, tokens_per_tile)) + tiles * tokens_per_tile

@@ -19,12 +19,13 @@ from evalkit.models.base import LocalRank, Rendered, Source, Work
 from evalkit.models.internvl2.config import read_config, resolve_checkpoint
 from evalkit.models.internvl2.prompt import chat_prompt, prompt_length
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
+from evalkit.requests import marker_count
 
 if TYPE_CHECKING:
     import torch
 
-    from evalkit.media.load import Layout
     from evalkit.models.internvl2.model import InternVL2Model
+    from evalkit.records import Layout, Request
 
 FILES = ("config.json", "vocab.json", "merges.txt", "added_tokens.json", "model.safetensors.index.json")
 # Share of the measured matrix speed that a run reaches.
@@ -80,10 +81,10 @@ class InternVL2Source(Source):
         """Return the hash of each file that an answer depends on; those of weights are cached."""
         return {"checkpoint": checkpoint_sha256(self.folder)}
 
-    def render(self, prompt: str, layouts: Sequence[Layout]) -> Rendered:
+    def render(self, request: Request, layouts: Sequence[Layout]) -> Rendered:
         """Return the chat prompt and its length."""
-        text = chat_prompt(prompt)
-        images = sum(item.images for item in layouts)
+        text = chat_prompt(request.prompt)
+        images = marker_count(request, layouts)
         tiles = sum(item.tiles * item.images for item in layouts)
         return Rendered(text, prompt_length(self.tokenizer, text, images, tiles, self.config.tokens_per_tile))
 
@@ -91,7 +92,8 @@ class InternVL2Source(Source):
         """Return the time for some work, from the sizes in config.json and a short matrix benchmark on the device."""
         vision, language = self._parameters()
         patches = (self.config.tile_size // self.config.vision_config.patch_size) ** 2
-        tokens = work.tiles * self.config.tokens_per_tile + work.tokens
+        # The questions on an image share its prefix: its tokens pass once.
+        tokens = work.tokens - (work.shown_tiles - work.tiles) * self.config.tokens_per_tile
         return 2 * (work.tiles * patches * vision + tokens * language) / (self._speed * EFFICIENCY)
 
     def _parameters(self) -> tuple[int, int]:

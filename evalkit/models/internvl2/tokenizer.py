@@ -1,6 +1,6 @@
 """The Qwen2 byte-level BPE tokenizer of an InternVL2-1B checkpoint, from its own files and without torch.
 
-``AutoTokenizer`` would follow the checkpoint's remote code and stop to ask, and importing transformers is slow; the
+``AutoTokenizer`` would prompt about the checkpoint's remote code, and importing transformers is slow; the
 ``tokenizers`` library builds the same pipeline from ``vocab.json``, ``merges.txt`` and ``added_tokens.json``.
 """
 
@@ -21,10 +21,10 @@ _PATTERN = (
 
 
 class TokenizerLike(Protocol):
-    """What the model needs of a tokenizer; transformers' tokenizers fit too."""
+    """What the model needs from a tokenizer; transformers' tokenizers qualify too."""
 
     def encode(self, text: str) -> list[int]:
-        """Return token ids; special tokens in the text become their ids and none is added."""
+        """Return token ids; special tokens in the text are recognised, none is added."""
 
     def decode(self, token_ids: list[int], skip_special_tokens: bool = False) -> str:
         """Return text."""
@@ -40,7 +40,7 @@ class ChatTokenizer:
         folder: the checkpoint folder.
 
     Raises:
-        UsageError: its tokenizer files are absent or broken.
+        UsageError: its tokenizer files are missing or broken.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,10 +62,10 @@ class ChatTokenizer:
         for token, number in sorted(added.items(), key=lambda item: item[1]):
             self._tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)])
             if self._tokenizer.token_to_id(token) != number:
-                raise UsageError(f"{folder}: tokenizer: added token {token!r} cannot have the id {number}")
+                raise UsageError(f"{folder}: tokenizer: added token {token!r} cannot get id {number}")
 
     def encode(self, text: str) -> list[int]:
-        """Return token ids; special tokens in the text become their ids and none is added."""
+        """Return token ids; special tokens in the text are recognised, none is added."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -78,7 +78,7 @@ class ChatTokenizer:
         """Return the id of one token.
 
         Raises:
-            UsageError: the tokenizer has no such token.
+            UsageError: the token is unknown.
         """
         number: int | None = self._tokenizer.token_to_id(tokens)
         if number is None:

@@ -96,7 +96,8 @@ const media = (() => {
     const [columns, rows] = medium.grid || [1, 1];
     const cut = medium.images > 1 ? `${medium.images} frames` : `${columns} × ${rows} ${columns * rows > 1 ? "tiles" : "tile"}`;
     const thumbnail = medium.tiles > columns * rows ? " and the thumbnail" : "";
-    const size = medium.width ? `${medium.width} × ${medium.height} px · ` : "";
+    const enlarged = medium.enlarge > 1 ? `, enlarged ${medium.enlarge} × before tiling` : "";
+    const size = medium.width ? `${medium.width} × ${medium.height} px${enlarged} · ` : "";
     figure.append(el("figcaption", { class: "soft" }, `${size}${medium.grid ? cut + thumbnail + " · " : ""}${medium.path}`));
     return figure;
   }

@@ -101,7 +101,7 @@
       const change = s.change === null || s.change === 0 ? "same score" : s.change > 0 ? "this run is better" : "this run is worse";
       parts.push(block(`Answer of ${content.base} (${change})`, s.base.response));
     }
-    parts.push(block("Prompt (user turn, <image> where each image goes)", s.prompt), facts(s));
+    parts.push(block(`Prompt (user turn, <image> where ${s.merged ? "the tiles of all images go" : "each image goes"})`, s.prompt), facts(s));
     pane.replaceChildren(...parts);
     return pane;
   }
