@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evalkit.demo.layout import CHECKPOINT
+from evalkit.demo import CHECKPOINT
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.network import InternVL2
 

@@ -68,7 +68,7 @@ def tiny_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded demo with fewer questions: ``data/`` and ``checkpoint/``."""
-    from evalkit.demo.layout import write_all
+    from scripts.demo.layout import write_all
 
     out = tmp_path_factory.mktemp("demo") / "demo"
     write_all(out, SMALL_DEMO)
@@ -184,3 +184,8 @@ def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return path
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Return a folder's files by relative path."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 
-from evalkit.demo.layout import CHECKPOINT
+from evalkit.demo import CHECKPOINT
 from evalkit.inference.worker import _answers
 from evalkit.models import load_model
 from evalkit.models.base import MediaGroup

@@ -9,8 +9,9 @@ from random import Random
 import pytest
 import torch
 
-from evalkit.demo.layout import CHECKPOINT, COUNTS, VERSION, WRITERS
-from scripts.sensitivity import BASELINE, FAULTS, examine, table
+from evalkit.demo import CHECKPOINT
+from scripts.demo.layout import COUNTS, VERSION, WRITERS
+from scripts.demo.sensitivity import BASELINE, FAULTS, examine, table
 from tests.conftest import REPO
 
 TASKS = ("chartqa_test_human", "textvqa_val")

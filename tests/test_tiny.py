@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evalkit.demo.drawing import draw_shape, paper
-from evalkit.demo.layout import CHECKPOINT
+from evalkit.demo import CHECKPOINT
 from evalkit.models import load_model
-from scripts import train_tiny
-from scripts.tiny.dense import GIVEN, SHOWN, _labels, seen_lesson, text_lesson, told_lesson
-from scripts.tiny.lessons import COURSES, Course, _notes, lesson, recipes
-from scripts.tiny.records import TILE, Lesson
+from scripts.demo import train as training
+from scripts.demo.drawing import draw_shape, paper
+from scripts.demo.tiny.dense import GIVEN, SHOWN, _labels, seen_lesson, text_lesson, told_lesson
+from scripts.demo.tiny.lessons import COURSES, Course, _notes, lesson, recipes
+from scripts.demo.tiny.records import TILE, Lesson
 
 COURSE = {course.task: course for course in COURSES}
 
@@ -37,14 +37,14 @@ def test_notes_lie_in_the_cell_that_shows_them() -> None:
 
 @pytest.mark.parametrize("course", COURSES, ids=lambda course: course.task)
 def test_packed_turns_are_answered_as_if_alone(course: Course) -> None:
-    trainer = train_tiny.Trainer(CHECKPOINT, [], torch.device("cpu"))
+    trainer = training.Trainer(CHECKPOINT, [], torch.device("cpu"))
     taught = lesson(course, recipes()[course.task], Random(5))
     with torch.no_grad():
         features, _, _ = trainer.features([taught])
 
         def logits(turns: list[tuple[str, str]]) -> torch.Tensor:
-            rows = [train_tiny.pack(replace(taught, turns=turns), trainer.tokenizer)]
-            return trainer.answers(train_tiny.collate(rows, trainer.device), features)
+            rows = [training.pack(replace(taught, turns=turns), trainer.tokenizer)]
+            return trainer.answers(training.collate(rows, trainer.device), features)
 
         together = logits(taught.turns)
         alone = torch.cat([logits([turn]) for turn in taught.turns])
@@ -54,8 +54,8 @@ def test_packed_turns_are_answered_as_if_alone(course: Course) -> None:
 def test_weights_follow_the_answers() -> None:
     tokenizer = load_model(str(CHECKPOINT)).tokenizer
     taught = lesson(COURSE["refcoco_val"], recipes()["refcoco_val"], Random(5))
-    row = train_tiny.pack(taught, tokenizer)
-    answers = [train_tiny.encode_answer(tokenizer, answer) for _, answer in taught.turns]
+    row = training.pack(taught, tokenizer)
+    answers = [training.encode_answer(tokenizer, answer) for _, answer in taught.turns]
     learnt = [[token for token, flag in answer if flag] for answer in answers]
     weighted = [target for target, weight in zip(row.targets, row.weights, strict=True) if weight]
     assert weighted == [token for answer in learnt for token in answer]
@@ -64,7 +64,7 @@ def test_weights_follow_the_answers() -> None:
 
 def test_what_nobody_could_know_is_not_learnt() -> None:
     tokenizer = load_model(str(CHECKPOINT)).tokenizer
-    found = train_tiny.encode_answer(tokenizer, f"{GIVEN}circle:{GIVEN} red")
+    found = training.encode_answer(tokenizer, f"{GIVEN}circle:{GIVEN} red")
     assert "".join(tokenizer.decode([token]) for token, flag in found if flag) == " red<|im_end|>"
     assert tokenizer.decode([token for token, flag in found if not flag]) == "circle:"
 
@@ -90,11 +90,11 @@ def _label(option: str) -> str:
 
 
 def test_a_few_steps_write_a_checkpoint_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, labels = list(train_tiny.corpus(6)), train_tiny.known_labels(6)
-    monkeypatch.setattr(train_tiny, "corpus", lambda: texts)
-    monkeypatch.setattr(train_tiny, "known_labels", lambda: labels)
+    texts, labels = list(training.corpus(6)), training.known_labels(6)
+    monkeypatch.setattr(training, "corpus", lambda: texts)
+    monkeypatch.setattr(training, "known_labels", lambda: labels)
     out = tmp_path / "tiny"
-    train_tiny.train(out, 2, torch.device("cpu"), 0, 1)
+    training.train(out, 2, torch.device("cpu"), 0, 1)
     model = load_model(str(out))
     tensors = load_file(out / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
@@ -107,6 +107,6 @@ def test_a_few_steps_write_a_checkpoint_that_loads(tmp_path: Path, monkeypatch: 
 
 
 def test_the_rate_warms_up_and_falls() -> None:
-    rates = [train_tiny.rate(step, 1000) for step in range(1, 1001)]
-    assert rates.index(max(rates)) == train_tiny.WARMUP_STEPS - 1
-    assert rates[-1] == pytest.approx(train_tiny.LAST_RATE) and rates[0] < rates[50] < max(rates)
+    rates = [training.rate(step, 1000) for step in range(1, 1001)]
+    assert rates.index(max(rates)) == training.WARMUP_STEPS - 1
+    assert rates[-1] == pytest.approx(training.LAST_RATE) and rates[0] < rates[50] < max(rates)

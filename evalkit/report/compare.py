@@ -218,6 +218,8 @@ def paired_test(run: RunFolder, base: RunFolder, formula: Formula) -> float | No
         return None
     if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
         return None  # a server gives no score of a single sample
+    if any(run.summary(name)["metric"] != base.summary(name)["metric"] for name in tasks):
+        return None
     lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
     metrics = {name: run.metric(name) for name in tasks}
     return row_p_value(metrics, lines[0], lines[1], partial(formula.value, rounded=False))
@@ -248,7 +250,8 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     ]
     settings = [read_run(folder).settings for folder in (run, base)]
     notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
-    metrics = {name: ours.metric(name) for name in ours.tasks if name in theirs.tasks}
+    both = [name for name in lines[0] if name in lines[1] and all(scored(side[name]) for side in lines)]
+    metrics = {name: ours.metric(name) for name in both}
     for name, metric in metrics.items():
         if (other := theirs.summary(name)["metric"]) != metric.name:
             raise UsageError(

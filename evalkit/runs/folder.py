@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from evalkit.runs.record import has_record, read_json, read_run
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores
 from evalkit.scoring import row_interval
+from evalkit.task import Task
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -184,15 +185,22 @@ class RunFolder:
         if found.plain_mean:
             return mean(found.metric, maximum=found.maximum, decimals=found.decimals)
         where = f"{self._out}: task {task!r} is scored by {found.metric!r}"
-        try:
-            known = load_tasks(self._plugins)
-        except UsageError as error:
-            raise UsageError(f"{where}, which only its --plugin file can compute: {error}") from error
+        known, why = self._known_tasks
         if task not in known:
-            raise UsageError(f"{where}, which only its task can compute; no --plugin file of the run defines that task")
+            raise UsageError(
+                f"{where}, which only its task can compute, and no --plugin file of the run defines it{why}"
+            )
         if known[task].metric != found.metric:
             raise UsageError(f"{where}, now by {known[task].metric!r}; run evalkit score {self._out}")
         return known[task].metrics[0]
+
+    @cached_property
+    def _known_tasks(self) -> tuple[dict[str, Task], str]:
+        """All tasks; those of evalkit alone, and why, if a plugin of the run cannot be loaded any more."""
+        try:
+            return load_tasks(self._plugins), ""
+        except UsageError as error:
+            return load_tasks(), f" ({error})"
 
     @property
     def tasks(self) -> list[str]:

@@ -15,15 +15,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from evalkit.card import load_card
-from evalkit.demo import charts, choices, documents, scenes, signs, stories
-from evalkit.demo.drawing import EDGE, WHOLE, marks
-from evalkit.demo.words import Word
 from evalkit.media.tiling import choose_grid, tile_image
 from evalkit.media.video import segment_middle
 from evalkit.models.internvl2.prompt import chat_prompt
 from evalkit.records import Recipe
-from scripts.tiny.dense import LOOK_UP, READ, SORT, given_and_told, look_ups, reading
-from scripts.tiny.records import CELLS, TILE, Lesson, Note, Turn, place_labels
+from scripts.demo import charts, choices, documents, scenes, signs, stories
+from scripts.demo.drawing import EDGE, WHOLE, marks
+from scripts.demo.tiny.dense import LOOK_UP, READ, SORT, given_and_told, look_ups, reading
+from scripts.demo.tiny.records import CELLS, TILE, Lesson, Note, Turn, place_labels
+from scripts.demo.words import Word
 
 _FRAMES = 36  # of a clip, as in the demo
 READINGS, LOOK_UPS = 0.4, 0.8  # share of the lessons with these turns

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, centred, draw_shape, draw_text, polygon, wall
-from evalkit.demo.files import save_image, write_json, write_jsonl
-from evalkit.demo.words import BRANDS, CITIES, GOODS, NAMES, RGB
+from scripts.demo.drawing import INK, centred, draw_shape, draw_text, polygon, wall
+from scripts.demo.files import save_image, write_json, write_jsonl
+from scripts.demo.words import BRANDS, CITIES, GOODS, NAMES, RGB
 
 SIZE = (236, 118)
 QUESTIONS_A_SIGN = 2

@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from evalkit.demo.files import save_clip, write_json
-from evalkit.demo.stories import ABOUT_FLOOR, ASKERS, PARTS, make_story
+from scripts.demo.files import save_clip, write_json
+from scripts.demo.stories import ABOUT_FLOOR, ASKERS, PARTS, make_story
 
 FRAMES = 36
 RATES = (10, 12, 15, 25)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from evalkit.demo.files import write_json
+from scripts.demo.files import write_json
 
 # The order of the released checkpoint, where they follow the vocabulary.
 SPECIAL = (

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from evalkit.demo.drawing import PAPER, Rgb, centred, draw_shape, draw_text, mark, paper, polygon
-from evalkit.demo.words import COLOURS, RGB, SHAPES
+from scripts.demo.drawing import PAPER, Rgb, centred, draw_shape, draw_text, mark, paper, polygon
+from scripts.demo.words import COLOURS, RGB, SHAPES
 
 SIZE = (160, 120)
 LETTERS = "HKMRTXZ"

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import decoders
 
-from evalkit.demo.choices import SIDES
-from evalkit.demo.drawing import WHOLE
-from evalkit.demo.words import COLOUR_WORDS, NAME_WORDS, RGB, SHAPE_WORDS
+from scripts.demo.choices import SIDES
+from scripts.demo.drawing import WHOLE
+from scripts.demo.words import COLOUR_WORDS, NAME_WORDS, RGB, SHAPE_WORDS
 
 Array = npt.NDArray[np.float32]
 

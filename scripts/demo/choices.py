@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, WHOLE, centred, draw_shape, draw_text, mark, paper, spread, wall
-from evalkit.demo.files import jpeg_base64, write_tsv
-from evalkit.demo.words import COLOUR_WORDS, NAME_WORDS, RGB, SHAPE_WORDS, Word
+from scripts.demo.drawing import INK, WHOLE, centred, draw_shape, draw_text, mark, paper, spread, wall
+from scripts.demo.files import jpeg_base64, write_tsv
+from scripts.demo.words import COLOUR_WORDS, NAME_WORDS, RGB, SHAPE_WORDS, Word
 
 WIDE, SQUARE, SMALL = (236, 118), (236, 236), (118, 118)
 ROTATION = 1_000_000

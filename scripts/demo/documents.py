@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, Rgb, draw_text, paper
-from evalkit.demo.files import save_image, write_json, write_jsonl
-from evalkit.demo.words import BRANDS, GOODS, VALUES
+from scripts.demo.drawing import INK, Rgb, draw_text, paper
+from scripts.demo.files import save_image, write_json, write_jsonl
+from scripts.demo.words import BRANDS, GOODS, VALUES
 
 SIZE = (236, 354)
 MARGIN = 4

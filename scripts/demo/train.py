@@ -1,6 +1,6 @@
 """Trains the demo's tiny InternVL2 on freshly drawn lessons.
 
-    torchrun --nproc-per-node 2 scripts/train_tiny.py --out tiny
+    torchrun --nproc-per-node 2 -m scripts.demo.train --out tiny
 
 The model has the official config keys, tensor names, prompt format and tiling, and is loaded by the loader that real
 checkpoints use. Every image token has notes of what its cell shows, and each kind of note a code, a vector. At first
@@ -8,7 +8,7 @@ the language model alone learns to find words in texts and codes; then the visio
 the language model to answer from them; then the language model is handed over, batch by batch, to what the vision
 encoder gives. No lesson is seen twice, so the printed loss is that of unseen data. Writes the checkpoint (half
 precision), ``loss.csv`` and ``training.json``. Every rank draws its own lessons; one thread and one core a rank is
-faster than many threads, and ``python scripts/train_tiny.py`` alone is one rank.
+faster than many threads, and ``python -m scripts.demo.train`` alone is one rank.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from evalkit.demo.drawing import EDGE
 from evalkit.models.internvl2.config import read_config
 from evalkit.models.internvl2.network import InternVL2, load_network, normalise
 from evalkit.models.internvl2.prompt import CONTEXT, END, encode_prompt
 from evalkit.models.internvl2.tokenizer import ChatTokenizer
-from scripts.tiny.dense import GIVEN, seen_lesson, text_lesson, told_lesson
-from scripts.tiny.first_values import note_vector
-from scripts.tiny.layout import export, write_untrained
-from scripts.tiny.lessons import COURSES, lesson, recipes
-from scripts.tiny.records import CELL, CELLS, Lesson
+from scripts.demo.drawing import EDGE
+from scripts.demo.tiny.dense import GIVEN, seen_lesson, text_lesson, told_lesson
+from scripts.demo.tiny.first_values import note_vector
+from scripts.demo.tiny.layout import export, write_untrained
+from scripts.demo.tiny.lessons import COURSES, lesson, recipes
+from scripts.demo.tiny.records import CELL, CELLS, Lesson
 
 SEED = "evalkit tiny model"  # the demo's own data are drawn with other seeds
 STEPS = 5200

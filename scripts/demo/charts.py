@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from evalkit.demo.drawing import INK, draw_text, mark, paper
-from evalkit.demo.files import save_image, write_jsonl
-from evalkit.demo.words import CITIES, COLOURS, GOODS, MONTHS, RGB
+from scripts.demo.drawing import INK, draw_text, mark, paper
+from scripts.demo.files import save_image, write_jsonl
+from scripts.demo.words import CITIES, COLOURS, GOODS, MONTHS, RGB
 
 SIZE = (236, 236)
 LINE_SIZE = (354, 236)

@@ -10,11 +10,11 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
-from evalkit.demo.files import write_json
 from evalkit.models.internvl2.network import InternVL2, translated
-from scripts.tiny.first_values import align_words, prepare_attention, random_values
-from scripts.tiny.records import TILE
-from scripts.tiny.vocabulary import END, SPECIAL, write_tokenizer
+from scripts.demo.files import write_json
+from scripts.demo.tiny.first_values import align_words, prepare_attention, random_values
+from scripts.demo.tiny.records import TILE
+from scripts.demo.tiny.vocabulary import END, SPECIAL, write_tokenizer
 
 NOTE = "tiny demo model, trained on drawings: its scores say nothing about InternVL2"
 PATCH = 14

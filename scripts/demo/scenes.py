@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from evalkit.demo.drawing import Box, centred, draw_shape, wall
-from evalkit.demo.files import save_image, write_jsonl
-from evalkit.demo.words import COLOURS, RGB, SHAPES
+from scripts.demo.drawing import Box, centred, draw_shape, wall
+from scripts.demo.files import save_image, write_jsonl
+from scripts.demo.words import COLOURS, RGB, SHAPES
 
 EXPRESSIONS_AN_IMAGE = 7
 _THINGS = 4

@@ -1,7 +1,7 @@
 """How much each deliberate fault costs on the demo, and whether the gate catches it.
 
     evalkit demo --out demo
-    python scripts/sensitivity.py --demo demo
+    python -m scripts.demo.sensitivity --demo demo
 
 Every fault is put into evalkit alone, by replacing one function or setting while the demo is answered and scored; then
 ``evalkit check`` compares the run with the shipped baseline. The row "nothing changed" is the control.

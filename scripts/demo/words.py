@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
-from evalkit.demo.drawing import Rgb
+from scripts.demo.drawing import Rgb
 
 
 class Word(NamedTuple):

@@ -8,11 +8,11 @@ from random import Random
 
 import numpy as np
 
-from evalkit.demo import choices, stories
-from evalkit.demo.drawing import EDGE, WHOLE
-from evalkit.demo.words import CITIES, COLOUR_WORDS, COLOURS, GOODS, NAME_WORDS, NAMES, RGB, SHAPE_WORDS, SHAPES
 from evalkit.models.internvl2.prompt import chat_prompt
-from scripts.tiny.records import CELL, CELLS, TILE, Lesson, Note, Turn, place_labels
+from scripts.demo import choices, stories
+from scripts.demo.drawing import EDGE, WHOLE
+from scripts.demo.tiny.records import CELL, CELLS, TILE, Lesson, Note, Turn, place_labels
+from scripts.demo.words import CITIES, COLOUR_WORDS, COLOURS, GOODS, NAME_WORDS, NAMES, RGB, SHAPE_WORDS, SHAPES
 
 READ, READ_LINES = "Read everything.", 24  # all that is seen; most lines of it
 LOOK_UP, LOOK_UP_LINES = "Look up.", 8  # "circle: red" for "What color is the circle?"; most lines
