@@ -16,13 +16,14 @@ from evalkit.metrics.metric import Metric, in_range
 from evalkit.metrics.statistics import Combine, Interval, interval, plain_mean
 from evalkit.metrics.sums import GroupSums, group_sums
 from evalkit.records import Outcome, Response, Sample, SampleScore, Score
+from evalkit.summary import TaskSummary
 from evalkit.task import Task
 
 
 class TaskScores(NamedTuple):
     """The summary of a task for scores.json, and its lines for scores.jsonl."""
 
-    summary: dict[str, Any]
+    summary: TaskSummary
     lines: list[SampleScore]
 
 
@@ -45,33 +46,29 @@ def score_task(
     lines = [_score(task, sample, responses.get(sample.id, absent), scored, judged) for sample in samples]
     counts = Counter(line.outcome for line in lines)
     metric, *others = task.metrics
-    summary: dict[str, Any] = {
-        "metric": metric.name,
-        "maximum": metric.maximum,
-        "decimals": metric.decimals,
-        "plain_mean": metric.is_plain,
-        "score": None,
-        "n": len(lines),
-        "expected_n": task.expected_n,
-        "ci95": None,
-        "outcomes": {outcome.value: counts[outcome] for outcome in Outcome},
-        "fixed_score": None,
-        "subsets": {},
-        "scorer_sha256": scorer_sha256(task),
-    }
-    if task.unbounded:
-        summary["unbounded"] = True
+    summary = TaskSummary(
+        metric=metric.name,
+        maximum=metric.maximum,
+        decimals=metric.decimals,
+        plain_mean=metric.is_plain,
+        unbounded=task.unbounded,
+        n=len(lines),
+        expected_n=task.expected_n,
+        outcomes={outcome: counts[outcome] for outcome in Outcome},
+        scorer_sha256=scorer_sha256(task),
+    )
     if task.judge:
         answers = {key: item.response for key, item in responses.items() if not item.outcome.failed}
-        summary["judge"] = _judge_summary(task, samples, answers, judged)
+        summary.judge = _judge_summary(task, samples, answers, judged)
     if scored:
-        summary |= _measured(task, metric, lines)
+        measured = _measured(task, metric, lines)
+        summary.score, summary.ci95 = measured["score"], measured["ci95"]
+        summary.ci95_reason = measured.get("ci95_reason", "")
         if task.defects:
             fixed = [replace(line, value=line.fixed) for line in lines]
-            summary["fixed_score"] = _sums(task.name, metric.fixed or metric, fixed).score
-        summary["subsets"] = _subsets(task, metric, lines)
-        if others:
-            summary["metrics"] = {one.name: _measured(task, one, lines) for one in others}
+            summary.fixed_score = _sums(task.name, metric.fixed or metric, fixed).score
+        summary.subsets = _subsets(task, metric, lines)
+        summary.metrics = {one.name: _measured(task, one, lines) for one in others}
     return TaskScores(summary, lines)
 
 

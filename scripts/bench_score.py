@@ -50,7 +50,8 @@ def main() -> None:
         for name, file in files.items():
             report = score_foreign(Foreign(task=name, predictions=file, data_root=str(folder)))
             summary = report.scores[name]
-            print(f"{name:16} {summary['score']:6.2f}  95% [{summary['ci95'][0]:.2f}, {summary['ci95'][1]:.2f}]")
+            low, high = summary.ci95 or (0.0, 0.0)
+            print(f"{name:16} {summary.score or 0:6.2f}  95% [{low:.2f}, {high:.2f}]")
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     heavy = sorted({"torch", "transformers", "decord"} & set(sys.modules))

@@ -18,6 +18,7 @@ COMMANDS = [
     ["data", "check"],
     ["data", "fetch"],
     ["run"],
+    ["judge"],
     ["score"],
     ["table"],
     ["plot"],
@@ -90,7 +91,7 @@ def test_tasks_lists_the_contract_names(cli: Cli) -> None:
     expected |= {"refcocog_val", "refcocog_test", "docvqa_val", "docvqa_test", "textvqa_val", "mvbench", "ccbench_dev"}
     expected |= {f"chartqa_test_{half}" for half in ("human", "augmented")}
     expected |= {f"mmbench_{split}_{language}" for split in ("dev", "test") for language in ("en", "cn")}
-    assert {row["task"] for row in rows} == expected
+    assert expected <= {row["task"] for row in rows}
     counts = {row["task"]: row["samples"] for row in rows}
     assert (counts["docvqa_val"], counts["mvbench"], counts["refcocog_test"]) == (5349, 4000, 9602)
     assert all(row["metric"] and row["get"] for row in rows)

@@ -107,7 +107,7 @@ def test_mmbench_video_is_on_a_scale_of_3_with_values_above_1(shared: Path) -> N
     task = a_task(lambda sample, answer: Score(float(answer), answer), mean("rating", maximum=3), unbounded=True)
     samples = [Sample(key, "?", (), ("x",), key) for key in gold["per"]]
     answers = {key: Response(key, repr(value)) for key, value in gold["per"].items()}
-    found = score_task(task, samples, answers).summary
+    found = score_task(task, samples, answers).summary.to_json()
     assert found["score"] == pytest.approx(gold["score"], abs=1e-9)
     assert (found["maximum"], found["unbounded"]) == (3, True)
 
@@ -132,7 +132,7 @@ def summary(task: Task, gold: Sequence[str], said: Sequence[str], groups: Sequen
         Sample(str(i), "?", (), (label,), groups[i] if groups else str(i), "ab"[i % 2], keys={"label": label})
         for i, label in enumerate(gold)
     ]
-    return score_task(task, samples, {str(i): Response(str(i), text) for i, text in enumerate(said)}).summary
+    return score_task(task, samples, {str(i): Response(str(i), text) for i, text in enumerate(said)}).summary.to_json()
 
 
 def test_every_metric_of_a_task_is_in_its_summary() -> None:

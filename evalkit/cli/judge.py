@@ -29,7 +29,7 @@ def command(args: argparse.Namespace) -> int:
     done = score_run(run, options.data_root, {}, name)
     text = write_card(run, done.card)
     if args.json:
-        emit(done.scores)
+        emit({name: summary.to_json() for name, summary in done.scores.items()})
     else:
         print(text, end="")
     return done.exit_code

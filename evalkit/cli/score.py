@@ -62,7 +62,7 @@ def command(args: argparse.Namespace) -> int:
         done = score_foreign(given)
     text = write_card(done.out, done.card) if done.out else score_lines(done.scores)
     if args.json:
-        emit(done.scores)
+        emit({name: summary.to_json() for name, summary in done.scores.items()})
     else:
         print(text, end="")
     return done.exit_code

@@ -216,9 +216,9 @@ def paired_test(run: RunFolder, base: RunFolder, formula: Formula) -> float | No
     tasks = formula.tasks
     if not all(name in folder.tasks for name in tasks for folder in (run, base)):
         return None
-    if any("server_score" in folder.summary(name) for name in tasks for folder in (run, base)):
+    if any(folder.summary(name).server_score is not None for name in tasks for folder in (run, base)):
         return None  # a server gives no score of a single sample
-    if any(run.summary(name)["metric"] != base.summary(name)["metric"] for name in tasks):
+    if any(run.summary(name).metric != base.summary(name).metric for name in tasks):
         return None
     lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
     metrics = {name: run.metric(name) for name in tasks}
@@ -253,7 +253,7 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     both = [name for name in lines[0] if name in lines[1] and all(scored(side[name]) for side in lines)]
     metrics = {name: ours.metric(name) for name in both}
     for name, metric in metrics.items():
-        if (other := theirs.summary(name)["metric"]) != metric.name:
+        if (other := theirs.summary(name).metric) != metric.name:
             raise UsageError(
                 f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; score one again"
             )

@@ -25,12 +25,11 @@ from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.results import report_gaps
 from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
+from evalkit.summary import outcome_text
 
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320
 
-# What a run folder that says nothing of its metrics was scored by: a mean in percent.
-SCALE: dict[str, Any] = {"maximum": 100.0, "decimals": 2, "metrics": {}}
 
 Other = Mapping[str, tuple[Response, SampleScore]]
 
@@ -161,7 +160,7 @@ def write_report(options: ReportOptions) -> int:
         album.files(),
     )
     write_atomically(options.out, text)
-    return report_gaps({task.task.name: dict(task.summary) for task in view.tasks}, view.missing, options.run)
+    return report_gaps({task.task.name: task.summary for task in view.tasks}, view.missing, options.run)
 
 
 def _other(against: Path | None, folders: Sequence[RunFolder], task: str) -> Other:
@@ -184,13 +183,10 @@ def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
 
 
 def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
-    kept = ("metric", "score", "ci95", "n", "expected_n", "fixed_score", "outcomes", "subsets")
-    scale = {key: task.summary.get(key, default) for key, default in SCALE.items()}
     samples = [_sample(item, album, other.get(item.sample.id)) for item in task.items]
     bare = sum(any(not medium["pictures"] for medium in sample["media"]) for sample in samples)
     note = f"{bare} of {len(samples)} samples are shown without their picture: {album.left_out()}." if bare else ""
-    summary = scale | {key: task.summary[key] for key in kept}
-    return {"name": task.task.name, "note": note, "samples": samples} | summary
+    return {"name": task.task.name, "note": note, "samples": samples, "metrics": {}} | task.summary.to_json()
 
 
 def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
@@ -236,16 +232,15 @@ def _scores(folder: RunFolder) -> PrintedTable:
     """Return a line per metric of each task; what is not of one metric stands in the first line."""
     rows = []
     for name in folder.tasks:
-        summary = SCALE | folder.summary(name)
-        fixed, digits = summary["fixed_score"], summary["decimals"]
-        outcomes = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
+        summary = folder.summary(name)
+        fixed, digits = summary.fixed_score, summary.decimals
         of_all = [
             "-" if fixed is None else f"{fixed:.{digits}f}",
-            f"{summary['n']} of {summary['expected_n']}",
-            outcomes,
+            f"{summary.n} of {summary.expected_n}",
+            outcome_text(summary.outcomes),
         ]
-        rows.append([name, summary["metric"], *_measured(summary, digits), *of_all])
-        rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary["metrics"].items()]
+        rows.append([name, summary.metric, *_measured(summary.to_json(), digits), *of_all])
+        rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary.metrics.items()]
     return plain_table(["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from evalkit.card import Card, load_card
 from evalkit.console import say
@@ -25,6 +24,7 @@ from evalkit.report.plots import (
 from evalkit.report.table import build
 from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.samples import Cuts, Item, RunView, layouts_of, open_view, tiles_of
+from evalkit.summary import TaskSummary
 
 FORMATS = ("svg", "png")
 
@@ -75,7 +75,7 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
         parts = {
             folder.label: _parts(folder.summary(name))
             for folder in folders
-            if name in folder.tasks and folder.summary(name)["subsets"]
+            if name in folder.tasks and folder.summary(name).subsets
         }
         plots += [subset_plot(name, parts)] if parts else []
     for number, other in enumerate(folders[1:], start=2):
@@ -84,11 +84,10 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
     return plots
 
 
-def _parts(summary: Mapping[str, Any]) -> dict[str, Part]:
-    maximum, digits = summary.get("maximum", 100.0), min(1, summary.get("decimals", 1))
+def _parts(summary: TaskSummary) -> dict[str, Part]:
     return {
-        name: Part(one["score"], one.get("maximum", maximum), one["n"], digits)
-        for name, one in summary["subsets"].items()
+        name: Part(one["score"], one.get("maximum", summary.maximum), one["n"], min(1, summary.decimals))
+        for name, one in summary.subsets.items()
     }
 
 
@@ -96,7 +95,7 @@ def _pairs(first: RunFolder, second: RunFolder) -> Iterator[Pair]:
     for name in first.tasks:
         sides = [folder.row(Formula(task=name)) for folder in (first, second)]
         if (x := sides[0]) and (y := sides[1]) and x.score is not None and y.score is not None:
-            unit = first.summary(name).get("maximum", 100.0) / 100
+            unit = first.summary(name).maximum / 100
             edges = [one.ci95 and (one.ci95[0] / unit, one.ci95[1] / unit) for one in (x, y)]
             yield Pair(name, x.score / unit, y.score / unit, edges[0], edges[1])
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any, NamedTuple
 
 from evalkit.card import Card
 from evalkit.errors import UsageError
@@ -22,31 +19,8 @@ from evalkit.runs.record import has_record, read_json, read_run
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores
 from evalkit.scoring import row_interval
+from evalkit.summary import TaskSummary, read_summaries
 from evalkit.task import Task
-
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Summary(BaseModel):
-    """What tables need of a task's entry in scores.json."""
-
-    model_config = ConfigDict(strict=True)
-
-    metric: str
-    maximum: _Finite = 100.0
-    decimals: int = 2
-    plain_mean: bool = True
-    score: _Finite | None
-    fixed_score: _Finite | None
-    ci95: tuple[_Finite, _Finite] | None
-    n: Annotated[int, Field(ge=0)]
-    expected_n: int
-    outcomes: dict[Outcome, int]
-    server_score: _Finite | None = None
-    unbounded: bool = False
-
-
-_SUMMARIES = TypeAdapter(dict[str, _Summary])
 
 
 class RowResult(NamedTuple):
@@ -90,13 +64,7 @@ class RunFolder:
 
     def __init__(self, out: Path, card: Card | None = None) -> None:
         self._out = out
-        self._scores: dict[str, Any] = read_json(out / "scores.json")
-        try:
-            self._summaries = _SUMMARIES.validate_json(json.dumps(self._scores))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "it"
-            raise UsageError(f"{out / 'scores.json'}: not written by evalkit ({place}: {first['msg']})") from error
+        self._scores = read_summaries(read_json(out / "scores.json"), str(out / "scores.json"))
         if not self._scores:
             raise UsageError(f"{out / 'scores.json'}: holds no scores")
         record = read_run(out) if has_record(out) else None
@@ -118,21 +86,18 @@ class RunFolder:
         if not ran:
             return None
         summaries = [self._scores[name] for name in ran]
-        scores = {name: self._scores[name].get("server_score", self._scores[name]["score"]) for name in ran}
-        whole = len(ran) == len(tasks) and None not in scores.values()
-        fixed = {
-            name: self._scores[name]["score"] if self._scores[name]["fixed_score"] is None
-            else self._scores[name]["fixed_score"] for name in ran
-        }  # fmt: skip
+        scores = {name: score for name in ran if (score := _official(self._scores[name])) is not None}
+        fixed = {name: score for name in ran if (score := _fixed(self._scores[name])) is not None}
+        whole = len(scores) == len(tasks)
         outcomes = Counter[Outcome]()
         for summary in summaries:
-            outcomes.update({Outcome(kind): count for kind, count in summary["outcomes"].items()})
+            outcomes.update(summary.outcomes)
         return RowResult(
             score=formula.value(scores) if whole else None,
             ci95=self._interval(formula) if whole else None,
-            n=sum(summary["n"] for summary in summaries),
-            expected_n=sum(summary["expected_n"] for summary in summaries),
-            fixed=formula.value(fixed) if whole and None not in fixed.values() else None,
+            n=sum(summary.n for summary in summaries),
+            expected_n=sum(summary.expected_n for summary in summaries),
+            fixed=formula.value(fixed) if whole and len(fixed) == len(tasks) else None,
             missing_tasks=tuple(name for name in tasks if name not in ran),
             notes=tuple(note for name in ran for note in self._task_notes(name)),
             failed=sum(count for kind, count in outcomes.items() if kind.failed),
@@ -143,17 +108,19 @@ class RunFolder:
     def _task_notes(self, task: str) -> Iterator[str]:
         """Yield what must be said of a task's score besides its settings."""
         summary = self._scores[task]
-        if "server_score" in summary:
-            yield f"{task}: {summary['server_score']} is the score that the benchmark's server returned"
-        other = [f"{count} {kind}" for kind, count in summary["outcomes"].items() if count and kind != Outcome.OK.value]
+        if summary.server_score is not None:
+            yield f"{task}: {summary.server_score} is the score that the benchmark's server returned"
+        other = [
+            f"{count} {kind.value}" for kind, count in summary.outcomes.items() if count and kind is not Outcome.OK
+        ]
         if other:
-            yield f"{task}: {', '.join(other)} of {summary['n']}"
+            yield f"{task}: {', '.join(other)} of {summary.n}"
         if task in self._audit:
             yield audit_note(task, self._audit[task])
 
     def _other_settings(self, task: str) -> list[str]:
         """Return the settings in which a task differs from the card."""
-        used, judge = self._recipes.get(task), self._scores[task].get("judge")
+        used, judge = self._recipes.get(task), self._scores[task].judge
         official = self._card.recipe(task) if self._card else None
         texts = []
         if official is not None and used:
@@ -166,10 +133,10 @@ class RunFolder:
 
     def _interval(self, formula: Formula) -> tuple[float, float] | None:
         tasks = formula.tasks
-        if any(self._scores[name]["score"] is None for name in tasks):
+        if any(self._scores[name].score is None for name in tasks):
             return None  # a server says no more than the score
         if len(tasks) == 1:
-            stored = self._scores[tasks[0]]["ci95"]
+            stored = self._scores[tasks[0]].ci95
             low, high = (formula.value({tasks[0]: edge}, rounded=False) for edge in stored or (0.0, 0.0))
             return (low, high) if stored else None
         lines = {name: (self.metric(name), self.lines(name)) for name in tasks}
@@ -181,7 +148,7 @@ class RunFolder:
         Raises:
             UsageError: the task cannot be loaded any more, or has another metric now.
         """
-        found = self._summaries[task]
+        found = self._scores[task]
         if found.plain_mean:
             return mean(found.metric, maximum=found.maximum, decimals=found.decimals)
         where = f"{self._out}: task {task!r} is scored by {found.metric!r}"
@@ -207,9 +174,9 @@ class RunFolder:
         """Names of the tasks with scores."""
         return list(self._scores)
 
-    def summary(self, task: str) -> dict[str, Any]:
+    def summary(self, task: str) -> TaskSummary:
         """Return a task's entry of scores.json."""
-        return dict(self._scores[task])
+        return self._scores[task]
 
     def lines(self, task: str) -> list[SampleScore]:
         """Return the score of each sample of a task.
@@ -223,9 +190,17 @@ class RunFolder:
 
     def _read_lines(self, task: str) -> list[SampleScore]:
         try:
-            return read_scores(self._out / task / "scores.jsonl", self._summaries[task].unbounded)
+            return read_scores(self._out / task / "scores.jsonl", self._scores[task].unbounded)
         except UsageError as error:
             raise UsageError(f"{error}; run evalkit score {self._out}") from error
+
+
+def _official(summary: TaskSummary) -> float | None:
+    return summary.score if summary.server_score is None else summary.server_score
+
+
+def _fixed(summary: TaskSummary) -> float | None:
+    return summary.score if summary.fixed_score is None else summary.fixed_score
 
 
 def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evalkit.card import Card
 from evalkit.console import listed, say
@@ -21,6 +21,7 @@ from evalkit.runs.settings import data_files, fingerprint
 from evalkit.runs.store import read_predictions, read_shards, write_predictions
 from evalkit.scoring import score_task
 from evalkit.selection import card_reference, select
+from evalkit.summary import TaskSummary
 from evalkit.task import Task
 
 
@@ -34,7 +35,7 @@ class Scored(NamedTuple):
         exit_code: 0, or 3 if something is incomplete.
     """
 
-    scores: dict[str, Any]
+    scores: dict[str, TaskSummary]
     card: Card
     out: Path | None
     exit_code: int

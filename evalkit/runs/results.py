@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evalkit.console import listed, say
 from evalkit.errors import IncompleteError, UsageError
@@ -13,7 +13,10 @@ from evalkit.records import Outcome, Response, Sample
 from evalkit.runs.record import read_json
 from evalkit.runs.store import write_json, write_scores
 from evalkit.scoring import score_task
+from evalkit.summary import TaskSummary, outcome_text
 from evalkit.task import Task
+
+SCORES = "scores.json"
 
 
 class Answered(NamedTuple):
@@ -25,38 +28,37 @@ class Answered(NamedTuple):
     judged: Judged | None = None
 
 
-def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, Any]:
+def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, TaskSummary]:
     """Score tasks and write scores.jsonl and scores.json; scores of other tasks in the folder stay.
 
     Returns:
         The summaries of these tasks.
     """
+    stored = read_json(out / SCORES) if (out / SCORES).exists() else {}
     fresh = {}
     for item in answered:
         scores = score_task(item.task, item.samples, item.responses, item.judged)
         write_scores(out / item.task.name, scores.lines)
+        # A server's score came from outside and cannot be recomputed.
+        scores.summary.server_score = stored.get(item.task.name, {}).get("server_score")
         fresh[item.task.name] = scores.summary
-    path = out / "scores.json"
-    stored = read_json(path) if path.exists() else {}
-    for name, summary in fresh.items():
-        if "server_score" in stored.get(name, {}):  # came from outside, and cannot be computed again
-            summary["server_score"] = stored[name]["server_score"]
-    write_json(path, stored | fresh)
+    write_json(out / SCORES, stored | {name: summary.to_json() for name, summary in fresh.items()})
     return fresh
 
 
-def score_lines(scores: dict[str, Any]) -> str:
+def score_lines(scores: Mapping[str, TaskSummary]) -> str:
     """Return a line per task for people."""
     lines = []
     for name, summary in scores.items():
-        digits = summary["decimals"]
-        score = "no local labels" if summary["score"] is None else f"{summary['score']:.{digits + 1}f}"
-        ci = "" if summary["ci95"] is None else "  95% [{0:.{2}f}, {1:.{2}f}]".format(*summary["ci95"], digits)
-        fixed = "" if summary["fixed_score"] is None else f"  fixed {summary['fixed_score']:.{digits + 1}f}"
-        more = "".join(f"  {one} {found['score']:.{digits + 1}f}" for one, found in summary.get("metrics", {}).items())
-        other = ", ".join(f"{count} {kind}" for kind, count in summary["outcomes"].items() if count)
-        whole = f"n {summary['n']} of {summary['expected_n']}"
-        lines.append(f"{name}: {summary['metric']} {score}{ci}{fixed}{more}  {whole}  ({other})\n")
+        digits = summary.decimals
+        score = "no local labels" if summary.score is None else f"{summary.score:.{digits + 1}f}"
+        ci = "" if summary.ci95 is None else "  95% [{0:.{2}f}, {1:.{2}f}]".format(*summary.ci95, digits)
+        fixed = "" if summary.fixed_score is None else f"  fixed {summary.fixed_score:.{digits + 1}f}"
+        more = "".join(f"  {one} {measured['score']:.{digits + 1}f}" for one, measured in summary.metrics.items())
+        whole = f"n {summary.n} of {summary.expected_n}"
+        lines.append(
+            f"{name}: {summary.metric} {score}{ci}{fixed}{more}  {whole}  ({outcome_text(summary.outcomes)})\n"
+        )
     return "".join(lines)
 
 
@@ -66,26 +68,21 @@ def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
     Raises:
         UsageError: a task that the run has not answered, or that is scored here.
     """
-    scores = read_json(out / "scores.json")
+    scores = read_json(out / SCORES)
     for name, score in given.items():
         if name not in scores:
             raise UsageError(f"{out} has no task {name!r}; it has {', '.join(scores)}")
         if scores[name]["score"] is not None:
             raise UsageError(f"task {name!r} has local labels: its score is computed, not taken from a server")
         scores[name]["server_score"] = score
-    write_json(out / "scores.json", scores)
+    write_json(out / SCORES, scores)
 
 
-def report_gaps(scores: dict[str, Any], missing: Sequence[str], out: Path | None) -> int:
+def report_gaps(scores: Mapping[str, TaskSummary], missing: Sequence[str], out: Path | None) -> int:
     """Say what is incomplete; return the exit code, 0 or 3."""
-    failed = {
-        name: {kind: count for kind, count in summary["outcomes"].items() if Outcome(kind).failed and count}
-        for name, summary in scores.items()
-    }
-    gaps = [
-        f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) for name, kinds in failed.items() if kinds
-    ]
-    if any(Outcome.UNJUDGED in map(Outcome, kinds) for kinds in failed.values()):
+    failed = {name: summary.failed for name, summary in scores.items() if summary.failed}
+    gaps = [f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) for name, kinds in failed.items()]
+    if any(Outcome.UNJUDGED.value in kinds for kinds in failed.values()):
         say(f"answers are not judged yet: evalkit judge {out or 'RUN'} --judge MODEL")
     if gaps:
         where = f" (reasons in {out}/<task>/scores.jsonl)" if out else ""

@@ -20,6 +20,7 @@ from evalkit.runs.record import RunRecord, read_run
 from evalkit.runs.rescore import recorded
 from evalkit.runs.settings import task_settings
 from evalkit.selection import Job, select
+from evalkit.summary import TaskSummary
 from evalkit.task import Task
 
 Cuts = Mapping[View, Layout | None]
@@ -73,7 +74,7 @@ class TaskView:
     """
 
     task: Task
-    summary: Mapping[str, Any]
+    summary: TaskSummary
     items: list[Item]
     other_data: bool
 
