@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,9 @@ def test_a_plugin_file_is_listed_shown_run_and_scored(colours: Path, cli: Cli, d
     done = cli("run", "--model", demo / "checkpoint", *args)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "scores.json").read_text())["colours_test"]["n"] == 3
+    table = cli("table", out).stdout
+    assert re.search(r"## Other tasks\n\n\| task .*\n.*\n\| colours_test \| accuracy \| .* 3/3 \|\n", table)
+    assert (out / "card.md").read_text() == table
 
     answers: list[dict[str, object]] = [
         {"id": "0", "response": "Red"},

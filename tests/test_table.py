@@ -30,6 +30,10 @@ class Run(RunFolder):
     def row(self, formula: Formula) -> RowResult | None:
         return self._results.get("+".join(formula.tasks))
 
+    @property
+    def tasks(self) -> list[str]:
+        return []  # none outside the card
+
 
 def full(score: float | None, low: float, high: float, n: int = 100) -> RowResult:
     return RowResult(score, (low, high) if score is not None else None, n, n, score, (), ())

@@ -226,4 +226,4 @@ def test_settings_that_differ_from_the_card_are_footnotes(gold_run: Path, tmp_pa
     done = cli("table", folder)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("| MVBench")]
     assert re.search(r"\| +[\d.]+ \[1\] \|", line)
-    assert re.search(r"- \[1\] .*mvbench: not the card's look.frames: 16, now 8", done.stdout)
+    assert re.search(r"- \[1\] .*mvbench: look.frames: 8 \(card: 16\)", done.stdout)

@@ -19,11 +19,12 @@ def add(commands: Subparsers) -> None:
         help="default: md; model-index and eval-results are Hub metadata of one run",
     )  # fmt: skip
     parser.add_argument("--compact", action="store_true", help="one column a run, for READMEs (md, tex, html)")
+    parser.add_argument("--by-task", action="store_true", help="one table of all tasks, without published numbers")
 
 
 def command(args: argparse.Namespace) -> int:
     """Print the card's tables, published columns beside ours."""
     from evalkit.report.output import table_text
 
-    print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact), end="")
+    print(table_text([Path(run) for run in args.runs], args.card, args.format, args.compact, args.by_task), end="")
     return 0

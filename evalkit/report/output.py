@@ -27,7 +27,7 @@ def write_card(out: Path, card: Card) -> str:
     return text
 
 
-def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool) -> str:
+def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool, by_task: bool = False) -> str:
     """Return the tables of run folders as text.
 
     Args:
@@ -35,14 +35,18 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool)
         card_name: the card.
         output: a format of ``report.render`` or of ``HUB_FORMATS``.
         compact: fewer columns and rows.
+        by_task: one table of all tasks instead of the card's.
 
     Raises:
         UsageError: a folder holds no run, or Hub metadata is asked for several runs.
     """
     card = load_card(card_name)
+    if by_task:
+        card = card.model_copy(update={"title": "Scores", "model": None})  # no published numbers, the same recipes
     folders = open_runs(runs, card)
     if output not in HUB_FORMATS:
-        return render(build(card, folders), output, compact)
+        shown = card.model_copy(update={"tables": []}) if by_task else card
+        return render(build(shown, folders), output, compact)
     if len(folders) != 1:
         raise UsageError(f"--format {output} is the metadata of one model: give one run")
     record = read_run(runs[0])

@@ -106,7 +106,7 @@ def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
 
 def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     """Return all scored rows of the card as bars, the published model first; None where no row was run."""
-    rows = [(data, place) for data in tables for place in _scored_rows(data)]
+    rows = [(data, place) for data in tables if not data.other for place in _scored_rows(data)]
     if not rows:
         return None
     labels = [label for label, _, _ in tables[0].runs]

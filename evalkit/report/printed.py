@@ -34,7 +34,7 @@ class PrintedTable(NamedTuple):
         spans: (label, columns) of the heads above the head; empty where there are none.
         head: head of each column.
         rows: the cells.
-        source: where the published numbers are from.
+        source: where the published numbers are from; empty if there are none.
         footnotes: what a reader must know beside the numbers.
     """
 
@@ -78,7 +78,7 @@ def document(tables: Sequence[TableData], compact: bool = False) -> PrintedTable
     card = tables[0].card
     if compact:
         legend = f"{card.model}: as published, not measured here. " if card.model else ""
-        legend += "±: half the width of the 95% interval."
+        legend += "±: half the width of the 95% interval, which is printed itself if the score is its edge."
     else:
         legend = f"Differences are to the published {card.model}. " if card.model else ""
         legend += "n: samples of the run / official number."
@@ -98,15 +98,22 @@ def _grid(data: TableData, compact: bool) -> PrintedTable:
         head, rows, spans = *_models_down(data, numbers), []
     else:
         head, rows = _benchmarks_down(data, numbers)
-        width = 1 + len(_detail_names(data)) + 1
-        spans = [("", 1), ("published", len(data.table.models)), *((label, width) for label, _, _ in data.runs)]
+        width = len(_run_head(data))
+        spans = [("", len(_row_head(data))), ("published", len(data.table.models))]
+        spans += [(label, width) for label, _, _ in data.runs]
         spans = [span for span in spans if span[1]]
-    places = "Rows" if data.table.models_as_rows and not compact else "Columns"
-    source = f"{places} named after models are as published, not measured here; source: {data.card.source}."
+    notes = [f"[{number}] {text}" for text, number in numbers.items()] + _footnotes(data, compact)
+    return PrintedTable(data.table.id, data.table.title, spans, head, rows, _source(data, compact), notes)
+
+
+def _source(data: TableData, compact: bool) -> str:
+    """Return where the published numbers are from; nothing for tasks outside the card."""
+    if data.other:
+        return ""
     if not (data.card.model if compact else data.table.models):
-        source = f"Source of the benchmarks: {data.card.source}."
-    notes = [f"[{number}] {text}" for text, number in numbers.items()]
-    return PrintedTable(data.table.id, data.table.title, spans, head, rows, source, notes + _footnotes(data, compact))
+        return f"Source of the benchmarks: {data.card.source}."
+    places = "Rows" if data.table.models_as_rows and not compact else "Columns"
+    return f"{places} named after models are as published, not measured here; source: {data.card.source}."
 
 
 def _numbered(data: TableData) -> dict[str, int]:
@@ -138,6 +145,10 @@ def _score(row: Row, cell: Cell, label: str, numbers: dict[str, int], text: str 
     return Text(shown, cell.best, (*marks, *(str(numbers[f"{label}, {note}"]) for note in notes)))
 
 
+def _interval(row: Row, ci95: tuple[float, float]) -> str:
+    return f"[{number(ci95[0], row.decimals)}, {number(ci95[1], row.decimals)}]"
+
+
 def _detail_names(data: TableData) -> list[str]:
     """Return what is printed beside a score; a card without a model of its own has nothing to take differences to."""
     return ["95%", "difference", "n"] if data.card.model else ["95%", "n"]
@@ -148,25 +159,38 @@ def _details(row: Row, cell: Cell, names: Sequence[str]) -> list[Text]:
     result = cell.result
     if result is None:
         return [Text("-")] * len(names)
-    interval = "-"
-    if result.ci95 is not None:
-        interval = f"[{number(result.ci95[0], row.decimals)}, {number(result.ci95[1], row.decimals)}]"
+    interval = _interval(row, result.ci95) if result.ci95 else "-"
     difference = "-" if cell.difference is None else f"{cell.difference:+.{row.decimals}f}"
     details = {"95%": interval, "difference": difference, "n": f"{result.n}/{result.expected_n}"}
     return [Text(details[name]) for name in names]
 
 
+def _row_head(data: TableData) -> list[str]:
+    """Return the heads of what says which row it is; tasks outside the card are named with their metrics."""
+    return ["task", "metric"] if data.other else ["benchmark"]
+
+
+def _row_start(data: TableData, row: Row) -> list[Text]:
+    return [Text(row.label), *([Text(row.metric or "-")] if data.other else [])]
+
+
+def _run_head(data: TableData) -> list[str]:
+    """Return the heads of one run's columns; n says all that a verdict could say of a task outside the card."""
+    return ["score", *_detail_names(data), *([] if data.other else ["verdict"])]
+
+
 def _benchmarks_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
     table, names = data.table, _detail_names(data)
-    head = ["benchmark", *(model.name for model in table.models)]
-    for _ in data.runs:
-        head += ["score", *names, "verdict"]
+    head = [*_row_head(data), *(model.name for model in table.models), *_run_head(data) * len(data.runs)]
     rows = []
     for place, row in enumerate(table.rows):
-        line = [Text(row.label), *(_published(row, model.name) for model in table.models)]
+        line = [*_row_start(data, row), *(_published(row, model.name) for model in table.models)]
         for label, _, cells in data.runs:
             cell = cells[place]
-            line += [_score(row, cell, label, numbers), *_details(row, cell, names), Text(cell.verdict)]
+            hidden = data.other and cell.result is not None and cell.result.score is None
+            score = _score(row, cell, label, numbers, "no local labels" if hidden else None)
+            line += [score, *_details(row, cell, names)]
+            line += [] if data.other else [Text(cell.verdict)]
         rows.append(line)
     return head, rows
 
@@ -199,21 +223,24 @@ def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[
     for label, _, cells in runs:
         shown = [(row, cells[place]) for place, row in zip(kept, rows, strict=True)]
         columns.append([_score(row, cell, label, numbers, _short(row, cell)) for row, cell in shown])
-    if len(runs) == 1:
-        columns.append([Text(runs[0][2][place].verdict) for place in kept])
     own = [card.model] if card.model else []
-    heads = [*own, *(label for label, _, _ in runs), *(["verdict"] if len(runs) == 1 else [])]
-    lines = [[Text(row.label), *(column[place] for column in columns)] for place, row in enumerate(rows)]
-    return ["benchmark", *heads], lines
+    heads = [*_row_head(data), *own, *(label for label, _, _ in runs)]
+    if len(runs) == 1 and not data.other:
+        heads.append("verdict")
+        columns.append([Text(runs[0][2][place].verdict) for place in kept])
+    lines = [[*_row_start(data, row), *(column[place] for column in columns)] for place, row in enumerate(rows)]
+    return heads, lines
 
 
 def _short(row: Row, cell: Cell) -> str:
-    """Return ``70.5 ± 1.2``, and n where it is not the official one."""
+    """Return ``70.5 ± 1.2``, the interval itself if the score is its edge, and n if it is not the official one."""
     result = cell.result
     if result is None or result.score is None:
         return "-"
     text = number(result.score, row.decimals)
-    if result.ci95 is not None:
+    if result.ci95 is not None and result.score in result.ci95:
+        text += f" {_interval(row, result.ci95)}"
+    elif result.ci95 is not None:
         text += f" ± {number((result.ci95[1] - result.ci95[0]) / 2, row.decimals)}"
     return text if result.n == result.expected_n else f"{text} (n {result.n} of {result.expected_n})"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from evalkit.card import Card, Row, Table
 from evalkit.metrics.statistics import holm
@@ -12,6 +13,8 @@ from evalkit.runs.folder import RowResult, RunFolder
 
 # A difference between runs is marked when its two-sided p-value, Holm-corrected over all marks of the tables, is below.
 ALPHA = 0.05
+
+OTHER_TASKS = "other_tasks"  # id of the table of tasks that are not part of any row of the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class TableData:
         table: the card's table.
         card: the card.
         runs: (label, notes, cells in row order) of each run.
+        other: whether it is no table of the card but holds the runs' other tasks, one a row.
     """
 
     table: Table
     card: Card
     runs: list[tuple[str, tuple[str, ...], list[Cell]]]
+    other: bool = False
 
 
 def published_value(row: Row, card: Card) -> float | None:
@@ -69,7 +74,7 @@ def verdict(row: Row, published: float | None, result: RowResult | None) -> str:
     if result.score is None:
         return "no local labels"
     if published is None:
-        return "nothing published"
+        return "nothing published" if row.published else "complete"
     low, high = result.ci95 or (result.score, result.score)
     # The tiny addend keeps an interval that ends exactly on the rounding bound inside: 72.9 - 0.05 > 72.85 in floats.
     half = 0.5 * 10**-row.decimals + 1e-9
@@ -77,35 +82,68 @@ def verdict(row: Row, published: float | None, result: RowResult | None) -> str:
 
 
 def build(card: Card, runs: Sequence[RunFolder]) -> list[TableData]:
-    """Return the card's tables filled with runs.
+    """Return the card's tables filled with runs, and one of their other tasks if they have any.
 
     Args:
         card: the card.
         runs: the runs, in the order of their columns.
     """
-    rows = list(card.rows())
-    cells = {(place, row.id): _cell(row, card, run) for place, run in enumerate(runs) for row in rows}
-    found: list[tuple[tuple[int, str], float]] = []
-    for row in rows:
-        scores = _comparable([cells[place, row.id] for place in range(len(runs))])
+    tables = [(table, card) for table in card.tables]
+    if (others := _other_tasks(card, runs)).rows:
+        tables.append((others, card.model_copy(update={"model": None})))  # nothing to take differences to
+    rows = [row for table, _ in tables for row in table.rows]
+    cells = [[_cell(row, card, run) for run in runs] for row in rows]
+    found: list[tuple[tuple[int, int], float]] = []
+    for line, row in enumerate(rows):
+        scores = _comparable(cells[line]) if _same_metrics(runs, card.formula(row).tasks) else {}
         top = max(scores.values(), default=0.0)
         winners = [place for place, score in scores.items() if score == top and min(scores.values()) < top]
         for place in winners:
-            cells[place, row.id] = replace(cells[place, row.id], best=True)
+            cells[line][place] = replace(cells[line][place], best=True)
         for place in (place for place in scores if winners and place not in winners):
             p_value = paired_test(runs[place], runs[winners[0]], card.formula(row))
             if p_value is not None:
-                found.append(((place, row.id), p_value))
-    for (key, _), adjusted in zip(found, holm([p_value for _, p_value in found]), strict=True):
-        cells[key] = replace(cells[key], significant=adjusted <= ALPHA)
-    return [
-        TableData(
-            table,
-            card,
-            [(run.label, run.notes, [cells[place, row.id] for row in table.rows]) for place, run in enumerate(runs)],
-        )
-        for table in card.tables
-    ]
+                found.append(((line, place), p_value))
+    for ((line, place), _), adjusted in zip(found, holm([p_value for _, p_value in found]), strict=True):
+        cells[line][place] = replace(cells[line][place], significant=adjusted <= ALPHA)
+    lines = iter(cells)
+    filled = []
+    for table, owner in tables:
+        own = [next(lines) for _ in table.rows]
+        columns = [(run.label, run.notes, [line[place] for line in own]) for place, run in enumerate(runs)]
+        filled.append(TableData(table, owner, columns, other=table is others))
+    return filled
+
+
+def _other_tasks(card: Card, runs: Sequence[RunFolder]) -> Table:
+    """Return a table of the runs' tasks that are not part of any row of the card, in the order of the runs."""
+    inside = set(card.tasks())
+    summaries: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        for name in run.tasks:
+            if name not in inside:
+                summaries.setdefault(name, []).append(run.summary(name))
+    title = "Other tasks" if card.tables else "All tasks"
+    rows = [_task_row(name, found) for name, found in summaries.items()]
+    return Table.model_construct(id=OTHER_TASKS, title=title, models=[], rows=rows)
+
+
+def _task_row(name: str, summaries: Sequence[Mapping[str, Any]]) -> Row:
+    """Return a row for one task; not validated, because a metric's scale need not be one that a card may have."""
+    return Row.model_construct(
+        id=name,
+        label=name,
+        tasks=[name],
+        published={},
+        metric=", ".join(dict.fromkeys(summary["metric"] for summary in summaries)),
+        maximum=summaries[0].get("maximum", 100.0),
+        decimals=summaries[0].get("decimals", 1),
+    )
+
+
+def _same_metrics(runs: Sequence[RunFolder], tasks: Sequence[str]) -> bool:
+    """Return whether each of the tasks is scored by one metric in all runs that have it."""
+    return all(len({run.summary(name)["metric"] for run in runs if name in run.tasks}) < 2 for name in tasks)
 
 
 def _comparable(cells: Sequence[Cell]) -> dict[int, float]:

@@ -17,18 +17,20 @@ def csv_text(tables: Sequence[TableData]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["table", "row", "label", "column", "kind", "value", "ci_low", "ci_high", "n", "expected_n", "difference"]
-    writer.writerow([*head, "verdict", "best", "significant", "settings"])
+    writer.writerow([*head, "verdict", "best", "significant", "settings", "metric"])
     for data in tables:
         for place, row in enumerate(data.table.rows):
             start = [data.table.id, row.id, row.label]
             for model in data.table.models:
-                writer.writerow([*start, model.name, "published", row.published.get(model.name), *[None] * 9])
+                writer.writerow(
+                    [*start, model.name, "published", row.published.get(model.name), *[None] * 9, row.metric]
+                )
             for label, _, cells in data.runs:
                 cell = cells[place]
                 found = cell.result or RowResult(None, None, 0, 0, None, (), ())
                 numbers = [found.score, *(found.ci95 or (None, None)), found.n, found.expected_n]
                 marks = [int(cell.best), int(cell.significant), "; ".join(found.settings)]
-                writer.writerow([*start, label, "run", *numbers, cell.difference, cell.verdict, *marks])
+                writer.writerow([*start, label, "run", *numbers, cell.difference, cell.verdict, *marks, row.metric])
     return text.getvalue()
 
 

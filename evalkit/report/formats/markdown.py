@@ -45,7 +45,7 @@ def _single_head(grid: PrintedTable) -> list[Text]:
     head = list(grid.head)
     column = 0
     for label, span in grid.spans:
-        if span == 5 and head[column] == "score":
+        if label and head[column] == "score":
             head[column] = label
         column += span
     return [Text(text) for text in head]
@@ -57,6 +57,7 @@ def markdown(content: PrintedTables) -> str:
     lines += [f"**{run}**: {note}." for run, note in content.notes]
     lines.append(content.legend)
     for grid in content.grids:
-        lines += ["", f"## {grid.title}", "", *_markdown_table([_single_head(grid), *grid.rows]), "", grid.source]
+        lines += ["", f"## {grid.title}", "", *_markdown_table([_single_head(grid), *grid.rows])]
+        lines += ["", grid.source] if grid.source else []
         lines += ["", *(f"- {note}" for note in grid.footnotes)] if grid.footnotes else []
     return "\n".join(lines) + "\n"

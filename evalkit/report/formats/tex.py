@@ -29,7 +29,7 @@ def _tex_table(content: PrintedTables, grid: PrintedTable) -> list[str]:
     if grid.spans:
         heads, rules, column = [], [], 1
         for label, span in grid.spans:
-            heads.append(rf"\multicolumn{{{span}}}{{c}}{{{_tex_escaped(label)}}}" if label else "")
+            heads += [rf"\multicolumn{{{span}}}{{c}}{{{_tex_escaped(label)}}}"] if label else [""] * span
             rules += [rf"\cmidrule(lr){{{column}-{column + span - 1}}}"] if label else []
             column += span
         lines += [" & ".join(heads) + r" \\", " ".join(rules)]
@@ -38,7 +38,7 @@ def _tex_table(content: PrintedTables, grid: PrintedTable) -> list[str]:
     lines += [r"\bottomrule", r"\end{tabular}", ""]
     notes = [f"{run}: {note}." for run, note in content.notes]
     notes += [content.legend, grid.source, *grid.footnotes]
-    lines += [rf"\par\smallskip{{\footnotesize {_tex_escaped(note)}\par}}" for note in notes]
+    lines += [rf"\par\smallskip{{\footnotesize {_tex_escaped(note)}\par}}" for note in notes if note]
     return [*lines, r"\end{table}"]
 
 
