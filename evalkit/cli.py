@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, UsageError, missing_extra
 
 INTERRUPTED = 130
 
@@ -517,6 +517,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _with_extras(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a command; a package of an extra that is not installed is a user's error."""
+    try:
+        return command(args)
+    except ModuleNotFoundError as error:
+        if missing := missing_extra(error):
+            raise missing from error
+        raise
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -524,9 +534,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 wrong input, 3 incomplete (130: interrupted).
     """
     args = build_parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.run_command
     try:
-        code = command(args)
+        code = _with_extras(args.run_command, args)
         sys.stdout.flush()
         return code
     except EvalkitError as error:

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalkit import __version__
 from evalkit.card import Card, load_card
 from evalkit.commands.audit import audit
 from evalkit.commands.results import Answered, RunFolder, read_run, score_lines, write_results
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from evalkit.models.base import Model
     from evalkit.run.ranks import Ranks
 
-PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
 DEFAULT_CARD = "internvl2"
 # Decoders of a rank at most.
 MOST_AHEAD = 8
@@ -316,7 +317,8 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
             "fingerprint": fingerprint(all_settings),
             "settings": all_settings,
             "audit": record.get("audit", {}),
-            "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            "versions": {"python": platform.python_version(), "evalkit": __version__}
+            | {name: _version(name) for name in PACKAGES},
             "launches": [*record.get("launches", []), launch],
         },
     )
