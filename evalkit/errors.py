@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+# Packages of the optional extras: what needs them, and the extra that installs them.
+EXTRAS = {
+    "datasets": ("data fetch", "hub"),
+    "safetensors": ("inference", "run"),
+    "torch": ("inference", "run"),
+    "transformers": ("inference", "run"),
+}
+
 
 class EvalkitError(Exception):
     """Base of the errors that end a command with one line on stderr and no traceback."""
@@ -48,3 +56,23 @@ class MediaError(Exception):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type if it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def missing_extra(error: ModuleNotFoundError) -> UsageError | None:
+    """Return the error that tells a user which extra to install.
+
+    Args:
+        error: what an import raised. If a plugin tried it, the message names the plugin's file.
+
+    Returns:
+        None if the module is in no extra: then it is a bug, evalkit's or a plugin's.
+    """
+    import traceback
+
+    if error.name not in EXTRAS:
+        return None
+    user, extra = EXTRAS[error.name]
+    frame = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    if not frame.f_globals["__name__"].startswith("evalkit."):
+        user = frame.f_code.co_filename
+    return UsageError(f"{user} needs {error.name}: pip install 'evalkit-vlm[{extra}]'")

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from evalkit.cli import compare, data, demo, judge, report, run, score, show, status, table, tasks
 from evalkit.cli.parser import Parser
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, UsageError, missing_extra
 
 INTERRUPTED = 130
 # In the order of --help.
@@ -34,6 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _with_extras(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a command; a missing package of an extra is a user's error."""
+    try:
+        return command(args)
+    except ModuleNotFoundError as error:
+        if missing := missing_extra(error):
+            raise missing from error
+        raise
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -41,9 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 wrong input, 3 incomplete (130: interrupted).
     """
     args = build_parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.run_command
     try:
-        code = command(args)
+        code = _with_extras(args.run_command, args)
         sys.stdout.flush()
         return code
     except EvalkitError as error:
@@ -55,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a folder that cannot be written, a full disk: the user's machine, not a bug
-        print(f"evalkit: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        print(f"evalkit: {error.filename or type(error).__name__}: {error.strerror or error}", file=sys.stderr)
         return UsageError.exit_code
     except KeyboardInterrupt:
         print("evalkit: interrupted; the same command resumes the run", file=sys.stderr)

@@ -62,7 +62,7 @@ def fetch(name: str, hub: HubSource, root: DataRoot, revision: str | None, sourc
 
             revision = HfApi().dataset_info(hub.repo).sha
         count = hub.write(_rows(hub, source, revision), root)
-    except UsageError:
+    except (UsageError, ModuleNotFoundError):  # the latter: datasets is an extra
         raise
     except Exception as error:  # the Hub clients raise their HTTP library's errors, which share no base class
         raise UsageError(f"task {name}: {source or hub.repo} cannot be fetched: {first_line(error)}") from error

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evalkit import __version__
 from evalkit.card import Card
 from evalkit.console import listed, say
 from evalkit.data.root import DataRoot
@@ -37,7 +38,7 @@ from evalkit.selection import Job, Selection, build_jobs, card_reference, say_sk
 if TYPE_CHECKING:
     from evalkit.inference.ranks import Ranks
 
-PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
 # Decoders of a rank at most.
 MOST_AHEAD = 8
 
@@ -173,7 +174,8 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
         fingerprint=fingerprint(all_settings),
         settings=all_settings,
         audit=record.audit if record else {},
-        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        versions={"python": platform.python_version(), "evalkit": __version__}
+        | {name: _version(name) for name in PACKAGES},
         launches=[*(record.launches if record else []), launch],
     ).write(options.out)
 
