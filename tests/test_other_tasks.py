@@ -20,6 +20,7 @@ from evalkit.report.output import HUB_FORMATS, table_text
 from evalkit.report.plot_data import score_plots
 from evalkit.report.table import TableData, build
 from evalkit.runs.folder import RowResult, RunFolder, open_runs
+from evalkit.summary import TaskSummary
 
 BASELINE = Path(__file__).parent.parent / "results" / "demo-baseline"
 OTHERS = ["docvqa_val", "mmbench_dev_en", "mmbench_dev_cn"]  # asked like a row of the card, and not part of its score
@@ -41,8 +42,8 @@ class Run(RunFolder):
     def tasks(self) -> list[str]:
         return list(self._results)
 
-    def summary(self, task: str) -> dict[str, Any]:
-        return {"metric": self._metric, "maximum": 3.0, "decimals": 3, "subsets": {}}
+    def summary(self, task: str) -> TaskSummary:
+        return TaskSummary(metric=self._metric, maximum=3.0, decimals=3, n=10, expected_n=10, outcomes={})
 
 
 def full(score: float | None, n: int = 10) -> RowResult:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from evalkit.card import Card, Row, Table
 from evalkit.metrics.statistics import holm
 from evalkit.report.compare import paired_test
 from evalkit.runs.folder import RowResult, RunFolder
+from evalkit.summary import TaskSummary
 
 # A difference between runs is marked when its two-sided p-value, Holm-corrected over all marks of the tables, is below.
 ALPHA = 0.05
@@ -118,7 +118,7 @@ def build(card: Card, runs: Sequence[RunFolder]) -> list[TableData]:
 def _other_tasks(card: Card, runs: Sequence[RunFolder]) -> Table:
     """Return a table of the runs' tasks that are not part of any row of the card, in the order of the runs."""
     inside = set(card.tasks())
-    summaries: dict[str, list[dict[str, Any]]] = {}
+    summaries: dict[str, list[TaskSummary]] = {}
     for run in runs:
         for name in run.tasks:
             if name not in inside:
@@ -128,22 +128,22 @@ def _other_tasks(card: Card, runs: Sequence[RunFolder]) -> Table:
     return Table.model_construct(id=OTHER_TASKS, title=title, models=[], rows=rows)
 
 
-def _task_row(name: str, summaries: Sequence[Mapping[str, Any]]) -> Row:
+def _task_row(name: str, summaries: Sequence[TaskSummary]) -> Row:
     """Return a row for one task; not validated, because a metric's scale need not be one that a card may have."""
     return Row.model_construct(
         id=name,
         label=name,
         tasks=[name],
         published={},
-        metric=", ".join(dict.fromkeys(summary["metric"] for summary in summaries)),
-        maximum=summaries[0].get("maximum", 100.0),
-        decimals=summaries[0].get("decimals", 1),
+        metric=", ".join(dict.fromkeys(summary.metric for summary in summaries)),
+        maximum=summaries[0].maximum,
+        decimals=summaries[0].decimals,
     )
 
 
 def _same_metrics(runs: Sequence[RunFolder], tasks: Sequence[str]) -> bool:
     """Return whether each of the tasks is scored by one metric in all runs that have it."""
-    return all(len({run.summary(name)["metric"] for run in runs if name in run.tasks}) < 2 for name in tasks)
+    return all(len({run.summary(name).metric for run in runs if name in run.tasks}) < 2 for name in tasks)
 
 
 def _comparable(cells: Sequence[Cell]) -> dict[int, float]:
