@@ -203,7 +203,7 @@ def test_replay_judges_from_a_record(cli: Cli, run: Path) -> None:
     assert summary(run)["judge"]["name"] == "tutor" and summary(run)["score"] == pytest.approx(80)
     other = write_jsonl(run.parent / "K.jsonl", [{"id": "1", "replies": ["6"], "response": "else"}])
     done = cli("judge", run, "--judge", f"replay:{other}", "--judge-name", "other")
-    assert done.returncode == 2 and "about another answer" in done.stderr
+    assert done.returncode == 2 and "is for another answer" in done.stderr
 
 
 def test_a_run_without_judged_tasks(cli: Cli, gold_run: Path) -> None:
