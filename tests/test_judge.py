@@ -116,7 +116,7 @@ def test_a_judge_that_never_answers_usefully_leaves_the_sample_unjudged(cli: Cli
     code, said, asked = judge(cli, run, "vague")
     assert code == 3 and "1 unjudged" in said and len(asked) == 3
     line = json.loads((run / TASK / "scores.jsonl").read_text().splitlines()[1])
-    assert (line["outcome"], line["value"], line["reason"]) == ("unjudged", 0.0, "no reply of the judge can be used")
+    assert (line["outcome"], line["value"], line["reason"]) == ("unjudged", 0.0, "no usable judge reply")
     assert len(judge(cli, run, "vague")[2]) == 3, "a whole exchange is not repeated"
 
 

@@ -133,9 +133,7 @@ class InternVL2Model(Model):
             try:
                 yield from self.engine.answer(groups)
             except (RuntimeError, MemoryError) as error:
-                if isinstance(error, MemoryError) or "memory" in str(
-                    error
-                ):  # torch has no class for the CPU's
+                if isinstance(error, MemoryError) or "memory" in str(error):  # torch has no class for the CPU's
                     self.engine.shrink()
                 elif "CUDA error" in str(error):  # every later call on this device would fail too
                     raise ModelUnavailable(
