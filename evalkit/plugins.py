@@ -100,9 +100,7 @@ def _add(tasks: dict[str, Task], defined: object, source: str) -> None:
     if not isinstance(defined, (tuple, list)) or not all(isinstance(task, Task) for task in defined):
         raise UsageError(f"{source}: TASKS must be a tuple of evalkit.task.Task")
     for task in defined:
-        if not _NAME.fullmatch(task.name) or task.name.endswith(
-            (".json", ".md")
-        ):  # names a folder of the run
+        if not _NAME.fullmatch(task.name) or task.name.endswith((".json", ".md")):  # names a folder of the run
             raise UsageError(f"{source}: task name {task.name!r} may only contain letters, digits and _ + . -")
         if task.name in tasks:
             raise UsageError(f"{source}: task {task.name!r} is already defined")
