@@ -37,14 +37,14 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool)
         compact: fewer columns and rows.
 
     Raises:
-        UsageError: a folder holds no run, or Hub metadata is asked for several runs.
+        UsageError: a folder holds no run, or several runs are given for Hub metadata.
     """
     card = load_card(card_name)
     folders = open_runs(runs, card)
     if output not in HUB_FORMATS:
         return render(build(card, folders), output, compact)
     if len(folders) != 1:
-        raise UsageError(f"--format {output} is the metadata of one model: give one run")
+        raise UsageError(f"--format {output} takes exactly one run")
     record = read_run(runs[0])
     name = Path(str(record.model.get("name", runs[0].name))).name
     found = list(_measurements(folders[0], card, record.plugins))

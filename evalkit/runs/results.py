@@ -1,4 +1,4 @@
-"""Scores of a run, written: ``scores.jsonl`` and ``scores.json``, and what people are told of them."""
+"""Writes a run's scores, ``scores.jsonl`` and ``scores.json``, and the messages about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evalkit.task import Task
 
 
 class Answered(NamedTuple):
-    """A task with its samples, the responses to them by id, and what a judge said of these."""
+    """A task with its samples, the responses to them by id, and a judge's exchanges about these."""
 
     task: Task
     samples: list[Sample]
@@ -26,7 +26,7 @@ class Answered(NamedTuple):
 
 
 def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, Any]:
-    """Score tasks and write scores.jsonl and scores.json; scores of other tasks in the folder stay.
+    """Score tasks and write scores.jsonl and scores.json; scores of other tasks in the folder are kept.
 
     Returns:
         The summaries of these tasks.
@@ -39,14 +39,14 @@ def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, Any]:
     path = out / "scores.json"
     stored = read_json(path) if path.exists() else {}
     for name, summary in fresh.items():
-        if "server_score" in stored.get(name, {}):  # came from outside, and cannot be computed again
+        if "server_score" in stored.get(name, {}):  # external, so it cannot be recomputed
             summary["server_score"] = stored[name]["server_score"]
     write_json(path, stored | fresh)
     return fresh
 
 
 def score_lines(scores: dict[str, Any]) -> str:
-    """Return a line per task for people."""
+    """Return a line of text per task."""
     lines = []
     for name, summary in scores.items():
         digits = summary["decimals"]
@@ -61,7 +61,7 @@ def score_lines(scores: dict[str, Any]) -> str:
 
 
 def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
-    """Keep scores that came back from a benchmark's server, marked as such.
+    """Record scores that a benchmark's server returned, marked as such.
 
     Raises:
         UsageError: a task that the run has not answered, or that is scored here.
@@ -77,7 +77,7 @@ def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
 
 
 def report_gaps(scores: dict[str, Any], missing: Sequence[str], out: Path | None) -> int:
-    """Say what is incomplete; return the exit code, 0 or 3."""
+    """Report what is incomplete; return the exit code, 0 or 3."""
     failed = {
         name: {kind: count for kind, count in summary["outcomes"].items() if Outcome(kind).failed and count}
         for name, summary in scores.items()
