@@ -15,7 +15,7 @@ from evalkit.formula import Formula, as_numpy
 from evalkit.plugins import shipped
 from evalkit.records import Recipe
 
-# YAML knows .nan and .inf; neither is a score, and JSON output could not hold them.
+# YAML allows .nan and .inf; neither is a valid score or valid JSON.
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digits = Annotated[int, Field(ge=0, le=6)]
 
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 def _one_of(*keys: str) -> ConfigDict:
-    """Return what tells editors that exactly one of these keys is needed (``card_checks`` tells everyone)."""
+    """Return schema metadata for editors: exactly one of these keys is required (``card_checks`` enforces it)."""
     return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
 
 
@@ -34,7 +34,7 @@ class PublishedModel(_Strict):
 
     Attributes:
         name: as the card prints it.
-        parameters: its number of parameters, by which a run's own model is recognised.
+        parameters: its parameter count; a run of a model with another count gets a note.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Row(_Strict):
         tasks: the score is the plain mean of these tasks' scores.
         mean_of: the score is the plain mean of these parts.
         published: model name -> number; null is the card's "-".
-        metric: what the numbers are; by default the task's own metric.
-        decimals: digits after the point that the card prints.
+        metric: name of the metric; by default the task's own.
+        decimals: decimal places that the card prints.
         round: digits to which the mean itself is rounded, by numpy's rule.
         maximum: largest possible score.
-        also: further tasks asked with the same recipe that are not part of the score.
-        recipe: how its tasks are asked.
-        note: what a reader must know beside the number.
+        also: more tasks with the same recipe that are not part of the score.
+        recipe: the recipe of its tasks.
+        note: a caveat to print with the number.
         flags: ids of the card's discrepancies that touch this row.
     """
 
@@ -122,11 +122,11 @@ class Table(_Strict):
 
 
 class TaskRecipe(_Strict):
-    """How tasks are asked that have no row of their own, for example parts of an average.
+    """The recipe of tasks without a row of their own, for example parts of an average.
 
     Attributes:
         tasks: their names.
-        recipe: how they are asked.
+        recipe: their recipe.
     """
 
     tasks: list[str] = Field(min_length=1)
@@ -137,7 +137,7 @@ class Flag(_Strict):
     """A discrepancy in the published numbers.
 
     Attributes:
-        id: what rows name it by.
+        id: referenced by rows.
         detail: what disagrees with what.
     """
 
@@ -151,11 +151,11 @@ class Card(_Strict):
     Attributes:
         name: what ``--card`` takes.
         title: its heading.
-        model: the published model whose card it is; differences are taken to its numbers. None: to no model.
-        tile_size: side of a tile in pixels, for models that do not say.
+        model: the published model that the card describes; differences are to its numbers. None: no differences.
+        tile_size: side of a tile in pixels, for models that do not specify one.
         source: where the numbers and recipes come from.
         tables: its tables.
-        recipes: how tasks without a row of their own are asked.
+        recipes: recipes of tasks without a row of their own.
         flags: discrepancies in the published numbers.
         logs: more precise numbers from the official evaluation guide, by model; shown in docs/reproduce.md.
     """
@@ -182,7 +182,7 @@ class Card(_Strict):
             yield from table.rows
 
     def formula(self, row: Row) -> Formula:
-        """Return how a row's score follows from its tasks' scores."""
+        """Return the formula of a row's score from its tasks' scores."""
         parts = [Part(task=task) for task in row.tasks] or row.mean_of
         return Formula(parts=tuple(map(self._part, parts)), decimals=row.round, rounding=as_numpy)
 
@@ -196,7 +196,7 @@ class Card(_Strict):
         return Formula(parts=tuple(parts), divisor=part.divisor, decimals=part.round)
 
     def recipe(self, task: str) -> Recipe | None:
-        """Return how a task is asked; None if the card does not say."""
+        """Return a task's recipe; None if the card has none."""
         given = [(row.recipe, (*row.tasks, *row.also)) for row in self.rows()]
         given += [(item.recipe, tuple(item.tasks)) for item in self.recipes]
         return next((recipe for recipe, tasks in given if recipe and task in tasks), None)
@@ -214,13 +214,13 @@ def load_card(name: str) -> Card:
     """Read a card by its name, or from a YAML file.
 
     Raises:
-        UsageError: there is no such card, or it is wrong; lists every problem with file, line, key and what is allowed.
+        UsageError: the card does not exist or is invalid; lists every problem with file, line, key and allowed values.
     """
     folder = shipped("configs") / "cards"
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         reason = "not a UTF-8 text file" if isinstance(error, UnicodeError) else getattr(error, "strerror", str(error))
         raise UsageError(f"card {name!r}: {path}: {reason}; known cards: {known}, or give a .yaml file") from error

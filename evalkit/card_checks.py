@@ -1,4 +1,4 @@
-"""What the schema of a card cannot show: names that must exist or be unique, lost numbers, unusable recipes."""
+"""Card checks beyond the schema: names that must exist or be unique, missing numbers, unusable recipes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _RECIPE = TypeAdapter(Recipe)
 
 
 def card_problems(card: Content) -> Iterator[Problem]:
-    """Yield the problems of a card that more than one key shows, or that the schema cannot express.
+    """Yield the problems of a card that involve several keys, or that the schema cannot express.
 
     Args:
-        card: content of the file; what the schema refuses is None (``Document.validate``) and left alone here, so that
-            one mistake is not reported twice.
+        card: content of the file; values that the schema rejects are None (``Document.validate``) and skipped here, so
+            that one mistake is not reported twice.
     """
     yield from _model_problems(card)
     yield from _duplicate_ids(card)
@@ -48,7 +48,7 @@ def _rows(card: Content) -> Iterator[tuple[Key, Content, Content]]:
 
 
 def _model_problems(card: Content) -> Iterator[Problem]:
-    """Yield an own model without numbers, and models with two numbers of parameters."""
+    """Yield a card model that no table lists, and models with two parameter counts."""
     listed: dict[str, int | None] = {}
     for t, table in _items(card, "tables"):
         for m, model in _items(table, "models"):
@@ -77,7 +77,7 @@ def _duplicate_ids(card: Content) -> Iterator[Problem]:
 
 
 def _number_problems(table: Content, row: Content) -> Iterator[Problem]:
-    """Yield published numbers of unknown models or beyond the maximum, and lost ones."""
+    """Yield published numbers of unknown models or above the maximum, and missing ones."""
     numbers, maximum = row.get("published"), row.get("maximum", 100)
     models = [model.get("name") for _, model in _items(table, "models")]
     if numbers is None or None in models:
@@ -161,11 +161,11 @@ def _recipe_problems(card: Content) -> Iterator[Problem]:
         for _, task in (*_items(item, "tasks"), *_items(item, "also")):
             earlier, other = known.setdefault(task, (owner, recipe))
             if other != recipe:
-                yield (*key, "recipe"), f"task {task!r} has another recipe ({earlier})"
+                yield (*key, "recipe"), f"task {task!r} already has a different recipe ({earlier})"
 
 
 def recipe_problems(recipe: Content) -> Iterator[Problem]:
-    """Yield prompts that could not be filled in."""
+    """Yield prompts that cannot be formatted."""
     for key, allowed, required in (("prompt", ("media", "question"), ("question",)), ("media_prompt", ("i",), ())):
         if recipe.get(key) is not None:
             yield from (((key,), message) for message in _prompt_problems(recipe[key], allowed, required))
@@ -184,5 +184,5 @@ def _prompt_problems(prompt: str, allowed: Sequence[str], required: Sequence[str
     for name in unknown:
         yield f"unknown {{{name}}}; allowed: {', '.join(f'{{{item}}}' for item in allowed)}"
     for name in required:
-        if name not in used and not unknown:  # an unknown one is most likely this one, misspelt
+        if name not in used and not unknown:  # an unknown placeholder is most likely this one misspelt
             yield f"lacks {{{name}}}"

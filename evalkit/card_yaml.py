@@ -1,4 +1,4 @@
-"""YAML files checked against a pydantic model, every problem with its line, its key and the nearest allowed key."""
+"""YAML files validated by a pydantic model; every problem has its line, key and nearest allowed key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_argument")
-# How pydantic names the types tried for a published number, behind the number's key: not keys of the file.
+# Types that pydantic tried for a published number, which it appends to the number's key: not keys of the file.
 _TRIED = ("int", "float", "constrained-float")
 
 
@@ -46,7 +46,7 @@ class Document:
         Args:
             key: path of keys and list indices from the root.
             message: what is wrong.
-            mark: its position in the file; None: that of the key, or of its closest parent that is there.
+            mark: its position in the file; None: that of the key, or of its closest existing parent.
         """
         mark = mark or self._mark(key)
         dotted = ".".join(map(str, key)) or "card"
@@ -61,20 +61,20 @@ class Document:
         """Return the content as a model; None if it is not valid, with the reasons under ``problems``."""
         while True:
             try:
-                # As JSON: strict types, and yet a mapping may become the Recipe dataclass.
+                # As JSON: types are strict, and a mapping may still become the Recipe dataclass.
                 return kind.model_validate_json(json.dumps(self.content))
             except ValidationError as error:
-                found = [(_key(item["loc"]), item) for item in error.errors()]
-            unknown = [key for key, item in found if item["type"] in _UNKNOWN]
+                errors = [(_key(item["loc"]), item) for item in error.errors()]
+            unknown = [key for key, item in errors if item["type"] in _UNKNOWN]
             if not unknown:
                 break
             self._correct(unknown, kind.model_json_schema())
         reported: set[Key] = set()
-        for key, item in found:
+        for key, item in errors:
             if key not in reported:  # a number fails once for each type tried; the first message is the widest type's
                 missing = item["type"] in _MISSING
-                value = f" (it is {str(item['input'])[:60]!r})"
-                self.report(key, "required, but missing" if missing else item["msg"] + value)
+                value = f" (got {str(item['input'])[:60]!r})"
+                self.report(key, "required but missing" if missing else item["msg"] + value)
                 reported.add(key)
         for key in reported:
             self._blank(key)
@@ -96,7 +96,7 @@ class Document:
                 self._rename(key, near_key)
 
     def _rename(self, key: Key, name: str) -> None:
-        """Rename a key among the nodes too, so that problems below it still find their line."""
+        """Rename a key in the nodes too, so that problems below it still have their line."""
         *_, (_, parent) = [("", self._node), *self._path(key[:-1])]
         for key_node, _ in parent.value if isinstance(parent, yaml.MappingNode) else ():
             if key_node.value == key[-1]:
@@ -122,7 +122,7 @@ class Document:
         return marks[-1] if marks else self._node.start_mark
 
     def _path(self, key: Key) -> list[tuple[yaml.Node, yaml.Node]]:
-        """Return (node that gives the position, node of the value) of each step, as far as the file goes."""
+        """Return (node that gives the position, node of the value) of each step, up to the first missing one."""
         steps: list[tuple[yaml.Node, yaml.Node]] = []
         node = self._node
         for step in key:
@@ -139,7 +139,7 @@ class Document:
         return steps
 
     def check_keys(self, node: yaml.Node, key: Key = ()) -> None:
-        """Report duplicate keys, of which YAML would silently keep the last, and keys that hide their line."""
+        """Report duplicate keys, of which YAML would silently keep the last, and keys without a line of their own."""
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key_node, value in node.value:
@@ -163,7 +163,7 @@ def read_document(text: str, path: Path) -> Document:
     """Parse a YAML file.
 
     Raises:
-        UsageError: it is not YAML, or holds a value that cannot be read; one line.
+        UsageError: it is not YAML, or contains an unreadable value; one line.
     """
     try:
         loader = _loader(text)
@@ -181,11 +181,11 @@ def read_document(text: str, path: Path) -> Document:
     except RecursionError as error:
         raise UsageError(f"{path}:1: card: nested too deeply") from error
     except ValueError as error:  # a date with a 13th month, a number of 5000 digits, an alias to its own parent
-        raise UsageError(f"{path}:1: card: a value that cannot be read: {error}") from error
+        raise UsageError(f"{path}:1: card: unreadable value: {error}") from error
 
 
 def _loader(text: str) -> Any:
-    """Return libyaml's parser with Python's composer: too deep a file is an error there, and a crash in libyaml's."""
+    """Return libyaml's parser with Python's composer, which raises an error on deep nesting; libyaml's crashes."""
     if not yaml.__with_libyaml__:
         return yaml.SafeLoader(text)
 
@@ -202,7 +202,7 @@ def allowed_keys(schema: Schema, key: Key) -> list[str]:
 
     Args:
         schema: JSON schema of the whole file.
-        key: where the mapping is.
+        key: path of the mapping.
     """
     part = schema
     for step in key:
@@ -211,18 +211,18 @@ def allowed_keys(schema: Schema, key: Key) -> list[str]:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str | None:
-    """Return the allowed name that a wrong one is most likely meant to be; None if none is similar."""
+    """Return the allowed name most similar to a wrong one; None if none is similar."""
     return next(iter(get_close_matches(name, allowed, n=1)), None)
 
 
 def suggestion(name: str, allowed: Sequence[str]) -> str:
-    """Return the question whether the nearest allowed name was meant; empty if none is similar."""
+    """Return "did you mean" with the nearest allowed name; empty if none is similar."""
     near = nearest(name, allowed)
     return f"did you mean {near!r}? " if near else ""
 
 
 def _resolved(schema: Schema, part: Schema) -> Schema:
-    """Follow references; of a value that may also be null, return the schema of the value."""
+    """Follow references; for a nullable value, return the schema of the value."""
     while "$ref" in part or "anyOf" in part:
         part = schema["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part["anyOf"][0]
     return part

@@ -1,4 +1,4 @@
-"""Lines for people: on stderr, so that stdout holds data only."""
+"""Messages for the user, on stderr: stdout carries only data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def say(text: str) -> None:
-    """Write one line for people."""
+    """Print one line to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

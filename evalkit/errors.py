@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet, each with the exit code of the command that raises it."""
+"""The errors that a user can cause or see, each with the exit code of the command that raises it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class IncompleteError(EvalkitError):
 
 
 class ModelUnavailable(IncompleteError):
-    """A model cannot answer at all any more: its device or server is lost.
+    """A model can no longer answer: its device or server is lost.
 
     It ends the rank with nothing written for the requests in flight, so the same command resumes them.
     """

@@ -1,4 +1,4 @@
-"""Writes whole files: whoever reads sees the old or the new content, never a part."""
+"""Atomic file writes: readers see the old or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and move it there.
+    """Write a temporary file in the same folder and rename it to the target.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
         content: text (written as UTF-8) or bytes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How a row's score follows from its tasks' scores: nested means with divisors and rounding."""
+"""Formula of a row's score from its tasks' scores: nested means with divisors and rounding."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Formula:
 
     Attributes:
         task: the task whose score it is; None for a mean.
-        parts: what it is the mean of; empty for a task.
+        parts: the formulas that are averaged; empty for a task.
         divisor: what the score or mean is divided by (10 turns OCRBench's count of 1000 into percent).
-        decimals: digits to which the quotient is rounded; None: not rounded.
-        rounding: how it is rounded.
+        decimals: decimal places of the rounded quotient; None: not rounded.
+        rounding: rounding function.
     """
 
     task: str | None = None
@@ -58,12 +58,12 @@ class Formula:
     def value(self, scores: Mapping[str, float] | Mapping[str, Array], rounded: bool = True) -> float | Array:
         """Return the row's score.
 
-        Means are numpy's, whose order of summation decides ties: about one average of eight in 140 would otherwise
-        be rounded to another digit than by the OpenCompass leaderboard's ``round(numpy.mean(parts), 1)``.
+        Means are numpy's, whose summation order decides ties: otherwise about 1 in 140 averages of eight parts would
+        round differently than the OpenCompass leaderboard's ``round(numpy.mean(parts), 1)``.
 
         Args:
             scores: score of each task on its own scale; floats, or arrays of equal shape (resamples,).
-            rounded: False leaves out all rounding, for the spread of resampled scores.
+            rounded: False skips all rounding, for the spread of resampled scores.
 
         Raises:
             KeyError: a task has no score.

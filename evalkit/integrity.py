@@ -1,4 +1,4 @@
-"""``data check``: counts against the official ones, media that are absent or do not decode, hashes."""
+"""``data check``: sample counts against the official ones, absent and undecodable media, hashes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evalkit.task import Task
 
 
 def check_tasks(tasks: Sequence[Task], root: DataRoot) -> list[dict[str, Any]]:
-    """Return what is there and what is wrong of each task; decodes every image and video."""
+    """Return what is present and what is wrong for each task; decodes every image and video."""
     return [_check(task, root) for task in tasks]
 
 
@@ -60,13 +60,13 @@ def _check_media(row: dict[str, Any], media: set[Media], root: DataRoot) -> None
 def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
     """Return what is wrong with a media file, or None."""
     try:
-        place = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
-        if not place.exists():
+        path = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
+        if not path.exists():
             return "absent"
     except (UsageError, OSError) as error:
         return str(error)
     try:
-        # Two frames decode a video's ends of the part asked about; a whole pass would take hours on MVBench.
+        # Two frames decode both ends of a video's part; decoding all of it would take hours on MVBench.
         decoders.load(View(media, 28, 1, False, 0 if media.kind in ("image", "row") else 2, "segment_middle"))
     except MediaError as error:
         return error.reason
@@ -74,19 +74,19 @@ def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
 
 
 def check_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the findings for reading, with how to get what is missing."""
+    """Yield the findings as lines of text, with how to get what is missing."""
     for row in rows:
         if row["complete"]:
             state = "complete" if row["n"] == row["expected_n"] else f"complete for the {row['n']} samples it lists"
             yield f"{row['task']}: {state} ({row['n']} of {row['expected_n']} samples, {row['media']} media)"
             continue
         yield f"{row['task']}: incomplete ({row['n']} of {row['expected_n']} samples)"
-        found = {
+        findings = {
             "missing file": row["missing_files"],
             "error": [row["error"]] if row["error"] else [],
-            f"absent media, {len(row['absent_media'])} of {row['media']}, the first": row["absent_media"][:3],
+            f"absent media ({len(row['absent_media'])} of {row['media']}), e.g.": row["absent_media"][:3],
             "broken": [f"{path}: {reason}" for path, reason in list(row["broken_media"].items())[:3]],
         }
-        yield from (f"  {what}: {item}" for what, items in found.items() for item in items)
+        yield from (f"  {what}: {item}" for what, items in findings.items() for item in items)
         if row["get"]:
             yield f"  get: {row['get']}"

@@ -1,4 +1,4 @@
-"""Answers judged by another model: what it is asked, how its reply is read, and when it is asked again."""
+"""Answers judged by another model: its prompt, how a reply is read, and the retry rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from evalkit.records import Sample, Score
 
-# Shown if neither the record nor the user says which model judged.
+# Shown if neither the record nor the user names the judge.
 NOT_NAMED = "judge not named"
 
 
@@ -16,18 +16,18 @@ NOT_NAMED = "judge not named"
 class Judge:
     """How a task's answers are judged.
 
-    A reply that cannot be read is asked for again at the next temperature; one that failed or is empty, ``tries`` times
-    at the same temperature. After the last one the sample is ``unjudged``.
+    After an unreadable reply, the request is retried at the next temperature; after a failed or empty one, at the same
+    temperature, up to ``tries`` requests. A sample without a usable reply is ``unjudged``.
 
     Attributes:
-        name: the judge that the card names.
-        ask: returns the prompt about an answer; None if nothing need be asked, and ``Task.score`` scores it.
-        read: returns the score that a reply gives; None if the reply cannot be used.
+        name: the card's judge.
+        ask: returns the prompt about an answer; None if it needs no judge and ``Task.score`` scores it.
+        read: returns the score in a reply; None if the reply is unusable.
         max_new_tokens: limit of the reply.
         system: system message; empty for none.
         temperatures: of each attempt.
-        tries: requests per attempt that may fail or return nothing.
-        fallback: whether ``Task.score`` scores the answers that no judge has judged; else they are ``unjudged``.
+        tries: most requests per attempt, if they fail or return nothing.
+        fallback: whether ``Task.score`` scores answers without a judgement; else they are ``unjudged``.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Judge:
 
 
 class Exchange(NamedTuple):
-    """What a judge replied about one answer.
+    """A judge's replies about one answer.
 
     Attributes:
         replies: one per request, in order; None for a failed request.
-        model: the judge's name; None if the record does not say.
-        response: the answer that was judged; None if the record does not say.
+        model: the judge's name; None if not recorded.
+        response: the judged answer; None if not recorded.
     """
 
     replies: tuple[str | None, ...]
@@ -67,12 +67,12 @@ class Judged(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What the replies about an answer amount to.
+    """Result of the replies about an answer.
 
     Attributes:
-        score: the judged score; None if no reply could be used.
+        score: the judged score; None without a usable reply.
         used: replies that the retry rule consumed.
-        temperature: of the next request; None if there is none.
+        temperature: of the next request; None if no request follows.
     """
 
     score: Score | None

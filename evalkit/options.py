@@ -1,4 +1,4 @@
-"""Options of a command as a dataclass: what stands here once is the command line, its help and the Python value."""
+"""Command options as dataclasses: one definition for the command line, its help and the Python value."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def option(
     Args:
         help: one line for ``--help``.
         default: its default; an option without one is required.
-        metavar: what stands for the value in ``--help``.
-        parse: a parser of ``evalkit.cli.options.PARSERS``; else the annotation says how a text is read.
-        flags: if not ``--`` and the field's name.
+        metavar: placeholder for the value in ``--help``.
+        parse: a key of ``evalkit.cli.options.PARSERS``; by default the annotation decides.
+        flags: by default ``--`` and the field's name.
     """
     metadata = {"help": help, "metavar": metavar, "parse": parse, "flags": tuple(flags)}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w+.-]*")
 
 
 def shipped(folder: str) -> Path:
-    """Return a data folder of the project: beside the package in a checkout, inside it in an installed wheel."""
+    """Return a data folder of the project: next to the package in a checkout, inside it in an installed wheel."""
     package = Path(__file__).parent
     installed = package / f"_{folder}"
     return installed if installed.is_dir() else package.parent / folder
@@ -42,7 +42,7 @@ def load_tasks(plugins: Sequence[str] = ()) -> dict[str, Task]:
     for plugin in plugins:
         module = module_of(Path(plugin))
         if not hasattr(module, "TASKS") and not hasattr(module, "MODELS"):
-            raise UsageError(f"{plugin}: a plugin defines TASKS, a tuple of evalkit.task.Task, or MODELS")
+            raise UsageError(f"{plugin}: a plugin must define TASKS, a tuple of evalkit.task.Task, or MODELS")
         _add(tasks, getattr(module, "TASKS", ()), plugin)
     return tasks
 
@@ -59,20 +59,20 @@ def choose(tasks: dict[str, Task], names: Iterable[str]) -> list[Task]:
     for name in dict.fromkeys(names):
         if name not in tasks:
             near = get_close_matches(name, tasks, n=3) or sorted(tasks)
-            raise UsageError(f"unknown task {name!r}; known are e.g. {', '.join(near)} (all: evalkit tasks)")
+            raise UsageError(f"unknown task {name!r}; known tasks include {', '.join(near)} (list all: evalkit tasks)")
         chosen.append(tasks[name])
     return chosen
 
 
 def load_point(point: EntryPoint) -> Any:
-    """Return what an entry point names.
+    """Return the object that an entry point names.
 
     Raises:
         UsageError: it cannot be loaded.
     """
     try:
         return point.load()
-    except Exception as error:  # a plugin is foreign code: whatever it raises is its author's to fix
+    except Exception as error:  # third-party code: any exception is its author's to fix
         raise UsageError(f"entry point {point.name} ({point.value}) cannot be loaded: {error!r}") from error
 
 
@@ -96,12 +96,12 @@ def module_of(file: Path) -> ModuleType:
     return module
 
 
-def _add(tasks: dict[str, Task], found: object, source: str) -> None:
-    if not isinstance(found, (tuple, list)) or not all(isinstance(task, Task) for task in found):
-        raise UsageError(f"{source}: a plugin defines TASKS, a tuple of evalkit.task.Task")
-    for task in found:
-        if not _NAME.fullmatch(task.name) or task.name.endswith((".json", ".md")):  # it names a folder of the run
-            raise UsageError(f"{source}: task name {task.name!r} may hold letters, digits and _ + . - only")
+def _add(tasks: dict[str, Task], defined: object, source: str) -> None:
+    if not isinstance(defined, (tuple, list)) or not all(isinstance(task, Task) for task in defined):
+        raise UsageError(f"{source}: TASKS must be a tuple of evalkit.task.Task")
+    for task in defined:
+        if not _NAME.fullmatch(task.name) or task.name.endswith((".json", ".md")):  # names a folder of the run
+            raise UsageError(f"{source}: task name {task.name!r} may only contain letters, digits and _ + . -")
         if task.name in tasks:
             raise UsageError(f"{source}: task {task.name!r} is already defined")
         tasks[task.name] = task

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 
 
 class Outcome(str, Enum):
-    """What became of one sample; every sample has exactly one outcome and stays in ``n``."""
+    """What happened to one sample; every sample has exactly one outcome and stays in ``n``."""
 
     OK = "ok"
     UNPARSED = "unparsed"
@@ -26,7 +26,7 @@ class Outcome(str, Enum):
 
     @property
     def failed(self) -> bool:
-        """Whether there is nothing to score (the sample scores 0 whatever the scorer does)."""
+        """Whether there is nothing to score (the sample scores 0 without its scorer)."""
         return self in (Outcome.MEDIA_ERROR, Outcome.MODEL_ERROR, Outcome.MISSING, Outcome.UNJUDGED)
 
 
@@ -42,7 +42,7 @@ class Media:
     """One image or video of a sample.
 
     Attributes:
-        path: place in the official layout, POSIX, starting with ``data/``. For ``row`` it is
+        path: path in the official layout, POSIX, starting with ``data/``. For ``row`` it is
             ``<tsv path>#<index>``: a base64 image in the ``image`` column of that row.
         kind: ``image`` file, ``row`` of a TSV, ``video`` file, folder of ``frames`` or ``gif``.
         start: first second of the part of a video that is asked about; None: its beginning.
@@ -63,12 +63,12 @@ class Sample:
 
     Attributes:
         id: unique in its task (the official id, or the 0-based line number).
-        question: the benchmark's own text of the question, options included.
+        question: the benchmark's own question text, options included.
         media: images or videos in the order in which the prompt shows them.
-        references: gold answers; empty where labels are hidden. Strings, or boxes (x1, y1, x2, y2) in pixels.
+        references: gold answers; empty if labels are hidden. Strings, or boxes (x1, y1, x2, y2) in pixels.
         group: samples with the same group share their media; the cluster of the bootstrap.
-        subset: sub-task or category, for the break-down of the score.
-        fields: what the scorer needs besides (options, image size, ...).
+        subset: sub-task or category, for the score breakdown.
+        fields: anything else the scorer needs (options, image size, ...).
         keys: what metrics group samples by, or the gold label (``image``, ``figure``, ``label``, ...): texts by name.
     """
 
@@ -84,7 +84,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
-    """What is different for the first image or video of a sample; None: nothing.
+    """Overrides for the first image or video of a sample; None: no override.
 
     Attributes:
         max_tiles: as in Look.
@@ -99,20 +99,20 @@ class FirstLook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How the images and videos of a sample are shown to a model, in the order in which it is applied.
+    """How the images and videos of a sample are shown to a model, in the order of processing.
 
     Attributes:
         frames: frames sampled from a video; 0 for images.
         frame_rule: ``segment_middle`` (InternVL) or ``even_step`` (VLMEvalKit), see media/video.py.
-        jpeg: quality at which an image or frame is saved as JPEG and read back first (VLMEvalKit: 75); None: not at
-            all. Pictures that the benchmark keeps lossless (``Media.lossless``) are left as they are.
+        jpeg: quality at which an image or frame is saved as JPEG and read back first (VLMEvalKit: 75); None: no
+            JPEG pass. Pictures that the benchmark keeps lossless (``Media.lossless``) are left as they are.
         keep_mode: whether an image keeps its own mode (palette, alpha, CMYK) until it is cut and only its tiles become
             RGB (InternVL's MMMU script); else it becomes RGB first.
         enlarge: factor by which width and height grow before tiling, bilinear (MMMU: 2).
-        max_tiles: most tiles an image (or each frame) is cut into, thumbnail not counted.
-        thumbnail: whether the whole image is added as a last tile when there are several.
-        first: what is different for the first image or video of a sample.
-        merge: whether the tiles of all images of a sample stand behind one ``<image>`` marker; else each image or
+        max_tiles: most tiles per image or frame, thumbnail not counted.
+        thumbnail: whether the whole image is added as the last tile if there are several.
+        first: overrides for the first image or video of a sample.
+        merge: whether one ``<image>`` marker stands for the tiles of all images of a sample; else each image or
             frame has its own.
     """
 
@@ -129,7 +129,7 @@ class Look:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     def beyond(self, supported: Collection[str]) -> list[str]:
-        """Return the keys set to something other than their default that are not among ``supported``.
+        """Return the keys with a non-default value that are not in ``supported``.
 
         A model source refuses a look that it cannot reproduce, and names these keys.
         """
@@ -143,12 +143,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a model card asks a benchmark: every setting that can move a score, as data.
+    """How a model card runs a benchmark: every setting that can change a score, as data.
 
     Attributes:
         prompt: the user turn; ``{media}`` and ``{question}`` are filled in.
         media_prompt: what ``{media}`` repeats for each ``<image>`` marker; ``{i}`` is its 1-based number.
-        media_separator: what stands between the repetitions.
+        media_separator: text between the repetitions.
         look: how images and videos are shown.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.
@@ -166,7 +166,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One media item and how it is looked at; equal views have equal pixels.
+    """One media item and how it is shown; equal views have equal pixels.
 
     Attributes:
         media: the image or video.
@@ -229,16 +229,16 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Exactly what a model is asked for one sample.
+    """The exact request to a model for one sample.
 
     Attributes:
         task: task name.
-        index: 0-based place of the sample in its task.
+        index: 0-based index of the sample in its task.
         id: the sample's id.
         prompt: the user turn, ``<image>`` where each image or frame goes.
-        views: the media behind the ``<image>`` markers, in order (a video fills several).
+        views: the media of the ``<image>`` markers, in order (a video fills several).
         generation: how it is decoded.
-        merged: whether one marker stands for all images and frames, of which there are several.
+        merged: whether one marker stands for several images or frames.
         system: system message; empty for the model's own.
     """
 
@@ -260,10 +260,10 @@ class Response:
         id: the sample's id.
         response: raw text, before anything parses it; empty on a failure.
         outcome: ok, truncated, media_error, model_error or missing.
-        prompt_tokens: length of the prompt, image tokens included; None where unknown.
-        output_tokens: tokens generated, the end token not counted; None where unknown.
-        reason: one line on a failure.
-        extra: further keys of a foreign predictions line, kept and ignored.
+        prompt_tokens: length of the prompt, image tokens included; None if unknown.
+        output_tokens: tokens generated, the end token not counted; None if unknown.
+        reason: one line, on a failure.
+        extra: extra keys of a predictions line, preserved but ignored.
     """
 
     id: str
@@ -277,12 +277,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A scorer's word on one answer.
+    """The score of one answer.
 
     Attributes:
         value: the official scorer's value, 0..1 (more only in an ``unbounded`` task), quirks included.
-        answer: the answer as parsed; None where nothing could be parsed.
-        fixed: the value with the named official defects mended; None: the same as ``value``.
+        answer: the parsed answer; None if it cannot be parsed.
+        fixed: the value with the official scorer's listed defects fixed; None: the same as ``value``.
     """
 
     value: float
@@ -296,15 +296,15 @@ class SampleScore:
 
     Attributes:
         id: the sample's id.
-        value: contribution in 0..1 by the official scorer; None where the labels are hidden.
-        answer: the answer as parsed.
-        outcome: what became of it.
+        value: contribution in 0..1 by the official scorer; None if the labels are hidden.
+        answer: the parsed answer.
+        outcome: what happened to the sample.
         reason: why it failed or could not be parsed.
         group: the sample's media group.
-        unit: the question this sample is a rotation of; None where the sample is the question.
-        fixed: value with the official defects mended.
+        unit: the question of which this sample is a rotation; None if the sample is the question.
+        fixed: value with the official defects fixed.
         subset: the sample's subset.
-        disagrees: whether ``fixed`` is another value; None where the task has no fixed score or hidden labels.
+        disagrees: whether ``fixed`` differs from ``value``; None without a fixed score or labels.
         keys: the sample's keys, for its task's metrics.
     """
 

@@ -1,4 +1,4 @@
-"""Takes credentials out of texts that are written down or shown."""
+"""Removes credentials from texts before they are stored or shown."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _PATTERNS = (
     # --token=x, token: x, ?api_key=x&sig=y
     (re.compile(rf"(\b{_SECRET}\s*[=:]\s*|[?&](?:sig|key)=)[^\s&'\",;]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    # Tokens that are known by their shape: Hugging Face, OpenAI and the like, GitHub, AWS.
+    # Tokens with a known prefix: Hugging Face, OpenAI and the like, GitHub, AWS.
     (re.compile(r"\b(?:hf_|sk-|gh[pousr]_|github_pat_|AKIA)[\w-]{12,}"), HIDDEN),
 )
 _OPTION = re.compile(rf"--?{_SECRET}", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return a text with the credentials that can be told by their form replaced by ``***``."""
+    """Return a text with recognisable credentials replaced by ``***``."""
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def redact_command(arguments: Sequence[str]) -> list[str]:
-    """Return a command line without credentials, those that follow an option such as ``--token`` included."""
+    """Return a command line without credentials, including the values of options such as ``--token``."""
     hidden = [redact(argument) for argument in arguments]
-    for place, argument in enumerate(arguments[:-1]):
+    for index, argument in enumerate(arguments[:-1]):
         if _OPTION.fullmatch(argument):
-            hidden[place + 1] = HIDDEN
+            hidden[index + 1] = HIDDEN
     return hidden

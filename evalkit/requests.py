@@ -1,4 +1,4 @@
-"""Applies a recipe to samples: what a model is asked, exactly."""
+"""Applies a recipe to samples: the exact requests to a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evalkit.media.load import probe
 from evalkit.records import FirstLook, Generation, Layout, Look, Media, Recipe, Request, Sample, View
 from evalkit.task import Task
 
-# Files whose headers are read at a time.
+# Threads that read file headers.
 PROBES = min(4, os.cpu_count() or 1)
 
 Probe = Callable[[View], Layout | None]
@@ -34,8 +34,8 @@ def build_requests(
     Args:
         task: the samples' task.
         samples: its samples.
-        recipe: how the card asks them.
-        root: the data root; media are only looked at if the recipe does not fix the number of frames (gif), or if the
+        recipe: the card's recipe, or the task's own.
+        root: the data root; media are only read if the recipe does not fix the number of frames (gif), or if the
             task's questions depend on them (``Task.ask``).
         tile_size: side of the model's tiles in pixels.
 
@@ -61,7 +61,7 @@ def build_requests(
 
 def views_of(media: Sequence[Media], look: Look, tile_size: int) -> tuple[View, ...]:
     """Return how each image or video of a sample is shown."""
-    return tuple(_view(item, look, FirstLook() if place else look.first, tile_size) for place, item in enumerate(media))
+    return tuple(_view(item, look, FirstLook() if index else look.first, tile_size) for index, item in enumerate(media))
 
 
 def _view(media: Media, look: Look, changed: FirstLook, tile_size: int) -> View:
@@ -89,7 +89,7 @@ def pixels_of(request: Request, load: Callable[[View], list[npt.NDArray[np.uint8
 
 
 def marker_count(request: Request, cut: Iterable[Layout | None]) -> int:
-    """Return the number of ``<image>`` markers that a request's media fill; absent media count as one image."""
+    """Return the number of ``<image>`` markers of a request's media; absent media count as one image."""
     return 1 if request.merged else sum(layout.images if layout else 1 for layout in cut)
 
 
@@ -97,12 +97,12 @@ def recipe_for(task: Task, card_recipe: Recipe | None, card: str) -> Recipe:
     """Return the card's recipe for a task, or the task's own.
 
     Raises:
-        UsageError: neither has one, or the task's own has a wrong value.
+        UsageError: neither exists, or the task's own has an invalid value.
     """
     if card_recipe is not None:
         return card_recipe
     if task.recipe is None:
-        raise UsageError(f"card {card!r} has no recipe for task {task.name!r} and the task brings none")
+        raise UsageError(f"no recipe for task {task.name!r} in card {card!r} or in the task")
     return read_recipe(asdict(task.recipe), f"recipe of task {task.name!r}")
 
 
@@ -111,10 +111,10 @@ def read_recipe(content: Mapping[str, Any], name: str) -> Recipe:
 
     Args:
         content: as ``dataclasses.asdict`` gives it.
-        name: what the message calls it.
+        name: its name in the message.
 
     Raises:
-        UsageError: a key is unknown or missing, or a value is wrong.
+        UsageError: a key is unknown or missing, or a value is invalid.
     """
     try:
         return TypeAdapter(Recipe).validate_json(json.dumps(content))
@@ -132,10 +132,10 @@ def layouts(views: Iterable[View], probe: Probe) -> dict[View, Layout | None]:
 
 
 def layout_of(view: View, root: DataRoot) -> Layout | None:
-    """Return how a view is cut; None where its media is absent or cannot be read."""
+    """Return how a view is cut; None if its media is absent or cannot be read."""
     try:
         return probe(view, root)
-    except (MediaError, UsageError):  # a path that leaves the data root: the sample's failure when it is asked
+    except (MediaError, UsageError):  # UsageError: a path outside the data root, which fails the sample later
         return None
 
 

@@ -36,10 +36,10 @@ def score_task(
         task: the task.
         samples: all its samples, in order.
         responses: responses by id; a sample without one is ``missing``.
-        judged: what a judge said of the answers; None if none was asked.
+        judged: a judge's exchanges about the answers; None without a judge.
 
     Raises:
-        UsageError: see ``check_labels`` and ``group_sums``; or a value that is not within 0 and 1.
+        UsageError: see ``check_labels`` and ``group_sums``; or a value that is not between 0 and 1.
     """
     scored = check_labels(task, samples)
     absent = Response("", "", Outcome.MISSING, reason="no response")
@@ -96,7 +96,7 @@ def row_interval(tasks: Mapping[str, tuple[Metric, Sequence[SampleScore]]], comb
 
 
 def scorer_sha256(task: Task) -> str:
-    """Return the hash of the code that turns an answer into a value: the plugin's file and the metrics."""
+    """Return the hash of the code that scores an answer: the plugin's file and the metrics."""
     plugin = getsourcefile(unwrap(getattr(task.score, "func", task.score)))
     files = [Path(plugin)] if plugin else []
     files += [Path(__file__), *sorted((Path(__file__).parent / "metrics").glob("*.py"))]
@@ -104,33 +104,33 @@ def scorer_sha256(task: Task) -> str:
 
 
 def _score(task: Task, sample: Sample, response: Response, scored: bool, judged: Judged | None) -> SampleScore:
-    verdict, outcome, reason = Score(0.0, None), response.outcome, response.reason
+    score, outcome, reason = Score(0.0, None), response.outcome, response.reason
     if not outcome.failed:
-        found, lacking = _read(task, sample, response.response, judged) if scored else (None, "")
+        given, why_unjudged = _read(task, sample, response.response, judged) if scored else (None, "")
         if not scored:
-            verdict = Score(0.0, response.response.strip() or None)
-        elif found is None:
-            outcome, reason = Outcome.UNJUDGED, lacking
+            score = Score(0.0, response.response.strip() or None)
+        elif given is None:
+            outcome, reason = Outcome.UNJUDGED, why_unjudged
         else:
-            verdict = found
-        if verdict.answer is None and outcome is Outcome.OK:
+            score = given
+        if score.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
-    fixed = verdict.value if verdict.fixed is None else verdict.fixed
-    for value in (verdict.value, fixed):
+    fixed = score.value if score.fixed is None else score.fixed
+    for value in (score.value, fixed):
         if not in_range(value, task.unbounded):
             allowed = "a finite value of at least 0" if task.unbounded else "0..1"
             raise UsageError(f"task {task.name}: sample {sample.id!r}: scorer returned {value}, expected {allowed}")
     return SampleScore(
         id=sample.id,
-        value=verdict.value if scored else None,
-        answer=verdict.answer,
+        value=score.value if scored else None,
+        answer=score.answer,
         outcome=outcome,
         reason=reason,
         group=sample.group,
         unit=task.unit(sample) if task.unit else None,
         fixed=fixed if scored else None,
         subset=sample.subset,
-        disagrees=fixed != verdict.value if scored and task.defects else None,
+        disagrees=fixed != score.value if scored and task.defects else None,
         keys=sample.keys,
     )
 
@@ -145,12 +145,12 @@ def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tup
         return None, "not judged"
     settled = settle(judge, sample, answer, exchange.replies)
     if settled.temperature is not None:
-        return None, f"the judge's record ends after {len(exchange.replies)} replies, more were to follow"
-    return settled.score, "no reply of the judge can be used"
+        return None, f"incomplete judge record: more replies must follow the {len(exchange.replies)} recorded"
+    return settled.score, "no usable judge reply"
 
 
 def _judge_summary(task: Task, samples: Sequence[Sample], answers: Mapping[str, str], judged: Judged | None) -> Any:
-    """Return who judged, how many answers needed it and were judged, and replies that the retry rule never reached."""
+    """Return the judge, how many answers need and have a judgement, and replies that the retry rule never reaches."""
     judge = task.judge
     assert judge is not None
     asked = [item for item in samples if item.id in answers and judge.ask(item, answers[item.id]) is not None]
@@ -172,21 +172,21 @@ def _sums(task: str, metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:
 
 
 def _measured(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[str, Any]:
-    """Return a metric with its interval, or the reason why it has none."""
+    """Return a metric with its interval, or the reason for having none."""
     sums = _sums(task.name, metric, lines)
-    found = interval({task.name: sums}, exact=not task.unbounded)
-    measured: dict[str, Any] = {"score": sums.score, "ci95": None if found.ci95 is None else list(found.ci95)}
-    return measured | ({"ci95_reason": found.reason} if found.reason else {})
+    ci95, reason = interval({task.name: sums}, exact=not task.unbounded)
+    measured: dict[str, Any] = {"score": sums.score, "ci95": None if ci95 is None else list(ci95)}
+    return measured | ({"ci95_reason": reason} if reason else {})
 
 
 def _subsets(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
-    """Return the metric of each subset, with what it would be if all its answers were right."""
+    """Return the metric of each subset, and its value if all answers were right."""
     parts: dict[str, list[SampleScore]] = {}
     for line in lines:
         if line.subset is not None:
             parts.setdefault(line.subset, []).append(line)
-    found = {}
+    subsets = {}
     for name, part in parts.items():
         maximum = _sums(task.name, metric, [replace(line, value=1.0) for line in part]).score
-        found[name] = {"n": len(part), "maximum": maximum} | _measured(task, metric, part)
-    return found
+        subsets[name] = {"n": len(part), "maximum": maximum} | _measured(task, metric, part)
+    return subsets

@@ -1,4 +1,4 @@
-"""Which tasks of which card have data, and what is asked about each of their samples."""
+"""The tasks of a card that have data, and the requests for their samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_CARD = "internvl2"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The tasks of a run and the data that they lack.
+    """The tasks of a run, and missing data.
 
     Attributes:
         card: the card whose recipes apply.
@@ -38,11 +38,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One task of a run: its samples and what is asked.
+    """One task of a run: its samples and their requests.
 
     Attributes:
         task: the task.
-        recipe: how it is asked.
+        recipe: its recipe.
         samples: the samples, in order.
         requests: one per sample.
     """
@@ -80,7 +80,7 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
 
 
 def say_skipped(selection: Selection) -> None:
-    """Say which tasks of the card are skipped."""
+    """Print which tasks of the card are skipped."""
     if selection.skipped:
         say(f"skipped, no data for: {', '.join(selection.skipped)}")
 
@@ -97,18 +97,18 @@ def build_jobs(
     Args:
         selection: the tasks and their card.
         root: the data root.
-        limit: the first so many samples of each task; None takes all.
+        limit: use only the first N samples of each task; None uses all.
         tile_size: side of the model's tiles in pixels.
-        refuses: returns why the model cannot be asked with a recipe; None if it can.
+        refuses: returns why the model does not support a recipe; None if it does.
 
     Raises:
-        UsageError: a data file is wrong, or the model cannot be asked with a task's recipe.
+        UsageError: a data file is invalid, or the model does not support a task's recipe.
     """
     jobs = []
     for task in selection.tasks:
         recipe = recipe_for(task, selection.card.recipe(task.name), selection.card.name)
         if refuses and (reason := refuses(recipe)):
-            raise UsageError(f"task {task.name}: the model cannot be asked with its recipe: {reason}")
+            raise UsageError(f"task {task.name}: the model does not support its recipe: {reason}")
         samples = list(task.load(root))[:limit]
         check_labels(task, samples)  # before hours of inference rather than after
         jobs.append(Job(task, recipe, samples, build_requests(task, samples, recipe, root, tile_size)))
@@ -116,6 +116,6 @@ def build_jobs(
 
 
 def card_reference(card: str | None) -> str:
-    """Return how run.json names a card, so that it is found from any folder."""
+    """Return how run.json names a card, independent of the working folder."""
     path = Path(card or DEFAULT_CARD)
     return str(path.resolve()) if path.is_file() else str(path)

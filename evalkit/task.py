@@ -1,4 +1,4 @@
-"""The contract of a benchmark plugin: a file that holds ``TASKS``, a tuple of Task."""
+"""The contract of a benchmark plugin: a file that defines ``TASKS``, a tuple of Task."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from evalkit.records import Layout, Recipe, Sample, Score
 class Task:
     """One split of a benchmark: where its samples are and how answers are scored.
 
-    A task knows no model: prompts, tiles and token limits come from a card's recipe, or from ``recipe``
+    A task is independent of models: prompts, tiles and token limits come from a card's recipe, or from ``recipe``
     for a benchmark that no card lists.
 
     Attributes:
-        name: as users type it.
-        metric: the field's name of the metric, a mean over questions in percent: short for
-            ``metrics=(mean(metric),)``. Of a task with ``metrics`` it is the first one's name.
+        name: as typed on the command line.
+        metric: the metric's standard name, for a mean over questions in percent: short for
+            ``metrics=(mean(metric),)``. With ``metrics`` it is the name of the first one.
         expected_n: official number of samples.
-        files: annotation files in the official layout (paths start with ``data/``); all are needed
+        files: annotation files in the official layout (paths start with ``data/``); all are required
             unless ``parts`` is set.
         load: reads the samples, in the file's order.
         score: judges one answer.
-        labelled: False where the gold answers are hidden.
-        parts: whether the samples of each file can be scored when other files are absent.
+        labelled: False if the gold answers are hidden.
+        parts: whether the samples of each file can be scored if other files are absent.
         unit: samples with the same unit count as one question, right only if all are right.
-        defects: names of the official scorer's defects that ``Score.fixed`` mends.
+        defects: names of the official scorer's defects that ``Score.fixed`` fixes.
         recipe: used when the card has none for this task.
         ask: forms the question from a sample and the layout of each of its media, if it depends on the frames that are
             shown (subtitles); a layout is None if the media is absent. None: the question is ``Sample.question``.
         hub: the same samples on the Hub.
-        submit: writes the file that the benchmark's server takes, from the raw responses by id.
+        submit: writes the file that the benchmark's server accepts, from the raw responses by id.
         get: how a user gets the data, one line.
-        judge: how another model judges the answers; None if none does.
+        judge: how another model judges the answers; None without a judge.
         metrics: its metrics, the card's first; with ``metric`` alone, that mean.
         unbounded: whether a value may be more than 1, since the official scorer has no range check (MMBench-Video).
 
     Raises:
-        ValueError: neither or both of ``metric`` and ``metrics`` are given, or two metrics have one name.
+        ValueError: neither or both of ``metric`` and ``metrics`` are given, or two metrics share a name.
     """
 
     name: str
@@ -73,5 +73,5 @@ class Task:
         if not names or self.metric not in ("", names[0]):
             raise ValueError(f"task {self.name}: give either metric (a mean's name) or metrics")
         if len(set(names)) < len(names):
-            raise ValueError(f"task {self.name}: two of its metrics have one name: {', '.join(names)}")
+            raise ValueError(f"task {self.name}: two metrics share a name: {', '.join(names)}")
         object.__setattr__(self, "metric", names[0])

@@ -1,4 +1,4 @@
-"""A model that gives every question the same answer: the floor that a benchmark's score starts from.
+"""A model that gives every question the same answer: the baseline of any benchmark.
 
 evalkit run --plugin examples/constant_model.py --model constant:A --data-root D --out runs/constant
 """

@@ -1,8 +1,8 @@
 """POPE: does the model see objects that are not there? Yes/no questions, scored by F1, accuracy, precision and recall.
 
-Data: ``data/pope/coco_pope_<split>.json`` as in the official repository (github.com/RUCAIBox/POPE), one object a line:
-``{"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the image?", "label":
-"yes"}``; the images in ``data/coco/val2014/``. Predictions: ``{"id": "1", "response": "Yes"}``.
+Data: ``data/pope/coco_pope_<split>.json`` as in the official repository (github.com/RUCAIBox/POPE), one object per
+line: ``{"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the image?",
+"label": "yes"}``; the images in ``data/coco/val2014/``. Predictions: ``{"id": "1", "response": "Yes"}``.
 
     evalkit score --plugin examples/pope.py --task pope_random --predictions F.jsonl --data-root D --out runs/pope
 """
@@ -22,7 +22,7 @@ RECIPE = Recipe(prompt="{media}{question}\nAnswer the question using a single wo
 
 
 def load(root: DataRoot, *, file: str) -> list[Sample]:
-    """Read one split; the gold label is a key, since precision and recall ask for it."""
+    """Read one split; the gold label is a key, since precision and recall need it."""
     samples = []
     for row in read_jsonl(root.resolve(file), file):
         image, label = row.text("image"), row.text("label")
@@ -34,7 +34,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
 
 
 def score(sample: Sample, answer: str) -> Score:
-    """Judge as the official evaluate.py: "no" if the first sentence holds the word No, no or not, else "yes"."""
+    """Score as the official evaluate.py: "no" if the first sentence holds the word No, no or not, else "yes"."""
     words = re.sub(",", "", answer.split(".")[0]).split(" ")
     said = "no" if {"No", "no", "not"} & set(words) else "yes"
     return Score(float(said == sample.references[0]), said if answer.strip() else None)

@@ -1,4 +1,4 @@
-"""Copies a run folder to where a baseline is kept under version control, without what belongs to the machine it ran on.
+"""Copies a run folder as a baseline for version control, without machine-specific data.
 
     python scripts/baseline.py runs/demo results/demo-baseline
 

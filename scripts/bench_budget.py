@@ -1,11 +1,11 @@
-"""Shows that memory stays within the budget given with --memory-fraction, on the longest inputs of the card.
+"""Checks that memory stays within the budget of memory_fraction, on the longest inputs of the card.
 
     python scripts/bench_budget.py --size small --fractions 0.1 0.2 0.4
 
 Each fraction is a process of its own: random weights, then media groups of 24 tiles and a thumbnail with 8 questions
-each, and of 16 video frames, more of them than a small budget holds at a time. Printed is the greatest resident (or, on
-a GPU, allocated) memory beside what was allowed. Beneath the least that one group needs a run is not stopped: one group
-with one question at a time is then tried.
+each, and of 16 video frames, more of them than a small budget holds at a time. Prints the peak resident (or, on a
+GPU, allocated) memory next to the budget. A budget too small for one group does not stop a run: it then tries one group
+with one question at a time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure(folder: str, device: str, dtype: str, fraction: float) -> dict[str, 
 
 
 def peak_bytes() -> int:
-    """Return the greatest resident memory of this process so far; ``getrusage`` would count its parent's too."""
+    """Return the peak resident memory of this process; ``getrusage`` would include its parent's."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 

@@ -2,12 +2,12 @@
 
     python scripts/bench_engine.py --size small --dtype float32 --out bench
 
-Made-up pictures and questions in the proportions of the benchmarks, asked of random weights of a size: what is
-computed, and what it costs, does not depend on the weights' values. The reference engine is the official loop: one
-question at a time, every image encoded anew. Prints, and writes as JSON and Markdown with ``--out``: samples, tiles and
-tokens a second, the ratio, the share of equal answers (with the gap between the two best logits where answers part),
-peak memory, and which share of the machine's measured speed in matrix products goes into the work that cannot be
-avoided: each distinct tile once, each prefix once, each suffix and answer token once.
+Synthetic images and questions in the proportions of the benchmarks, with random weights of a given size: the
+computation and its cost do not depend on the weights' values. The reference engine is the official loop: one
+question at a time, every image re-encoded. Prints, and writes as JSON and Markdown with ``--out``: samples, tiles and
+tokens per second, the ratio, the share of equal answers (with the gap between the two best logits where answers part),
+peak memory, and the share of the machine's measured matmul speed that goes into the unavoidable
+work: each distinct tile once, each prefix once, each suffix and answer token once.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from scripts.random_checkpoint import SIZES, write_random
 
 
 class Load(NamedTuple):
-    """What is asked: groups of questions, tiles each, and tokens of an answer.
+    """A workload: groups of questions, tiles per group, and tokens per answer.
 
     Attributes:
         questions: of each group.
         tiles: of each group.
         images: among which the tiles are shared out (frames of a video).
-        answer: tokens; random weights never end by themselves.
+        answer: tokens; random weights never emit the end token.
     """
 
     questions: tuple[int, ...]
@@ -136,7 +136,7 @@ def gap(model: InternVL2Model, group: Group, row: int, one: Answer, other: Answe
 
 
 def unavoidable(model: InternVL2Model, groups: Sequence[Group]) -> float:
-    """Return the floating-point operations of the work that no engine can avoid, causal halves counted as halves."""
+    """Return the floating-point operations of the unavoidable work, causal halves counted as halves."""
     vision, language = model.config.vision_config, model.config.llm_config
     patches = (model.config.tile_size // vision.patch_size) ** 2 + 1
     matrices = 4 * vision.hidden_size**2 + 2 * vision.hidden_size * vision.intermediate_size
@@ -160,7 +160,7 @@ def unavoidable(model: InternVL2Model, groups: Sequence[Group]) -> float:
 
 
 def matrix_speed(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    """Return floating-point operations a second of the best of some matrix products."""
+    """Return floating-point operations per second of the fastest of some matrix products."""
     matrix, best = torch.randn(side, side, device=device).to(dtype), 0.0
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -197,7 +197,7 @@ def measure(model: InternVL2Model, name: str, load: Load, speed: float) -> Row:
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     head = ("load", "questions, groups, tiles", "reference s", "grouped s", "ratio", "samples/s", "tiles/s", "tokens/s")
-    yield f"| {' | '.join(head)} | equal | of peak | s a unit of cost | peak MiB |"
+    yield f"| {' | '.join(head)} | equal | of peak | seconds per cost unit | peak MiB |"
     yield f"|---|---{'|---:' * 10}|"
     for row in rows:
         yield (
@@ -208,7 +208,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def machine(device: torch.device) -> str:
-    """Return what it ran on."""
+    """Return a description of the machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     names = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]

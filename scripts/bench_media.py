@@ -1,10 +1,10 @@
-"""Images a second from file to tiles: evalkit's decoders against the official preprocessing in a DataLoader.
+"""Images per second from file to tiles: evalkit's decoders against the official preprocessing in a DataLoader.
 
     python scripts/bench_media.py --images photos/*.jpg --max-tiles 6
     python scripts/bench_media.py --images pages/*.png --max-tiles 12 --workers 4
 
-The official way decodes, resizes, cuts and turns every tile into normalised float32 in the worker, for every question
-anew. evalkit cuts the same pixels once, but sends them as bytes, and they are normalised on the model's device. Both
+The official code decodes, resizes, cuts and converts every tile to normalised float32 in the worker, again for every
+question. evalkit cuts the same pixels once and sends them as bytes, which are normalised on the model's device. Both
 have the same number of worker processes; each image is read in full, in the same order. The pixels are compared too.
 """
 
@@ -66,7 +66,7 @@ def official(files: Sequence[Path], max_tiles: int, workers: int) -> Iterator[to
 
 
 def views(files: Sequence[Path], max_tiles: int) -> list[View]:
-    """Return the images as evalkit looks at them."""
+    """Return the images as evalkit's views."""
     return [View(Media(file.name), TILE, max_tiles, True, 0, "segment_middle") for file in files]
 
 
@@ -83,8 +83,10 @@ def main() -> None:
     parser.add_argument("--images", required=True, nargs="+", type=Path, help="image files of one folder")
     parser.add_argument("--max-tiles", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--count", type=int, default=300, help="images read, files again and again")
-    parser.add_argument("--questions", type=int, default=1, help="on an image; the official way decodes it for each")
+    parser.add_argument("--count", type=int, default=300, help="images to read, cycling through the files")
+    parser.add_argument(
+        "--questions", type=int, default=1, help="questions per image, each decoded by the official code"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     files = [args.images[place % len(args.images)] for place in range(args.count)]
@@ -111,7 +113,7 @@ def main() -> None:
     start = seconds(lambda: next(official(files[:1], args.max_tiles, args.workers)))
     print(
         f"{len(args.images)} files, {args.count} images, at most {args.max_tiles} tiles, "
-        f"{args.questions} questions an image, {args.workers} workers"
+        f"{args.questions} questions per image, {args.workers} workers"
     )
     print(f"official  {one:6.1f} images/s (a DataLoader takes {start:.2f} s to start, counted in each round)")
     print(f"evalkit   {other:6.1f} images/s, {other / one:.2f}x; pixels {'equal' if same else 'DIFFER'}")

@@ -2,8 +2,8 @@
 
     python scripts/bench_memory.py --samples 100000
 
-The first part is ``evalkit run --model replay:...`` on made-up grounding questions, its resident memory read from /proc
-as the shard grows. The second decodes one picture again and again through the decoding process of a run.
+The first part is ``evalkit run --model replay:...`` on synthetic grounding questions; its resident memory is read from
+/proc as the shard grows. The second decodes one image repeatedly through the decoder process of a run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_data(folder: Path, samples: int) -> Path:
 
 
 def resident_mib(process: int) -> float:
-    """Return the resident memory of a process; 0 when it is gone."""
+    """Return the resident memory of a process; 0 if it has exited."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -69,11 +69,11 @@ def measure_run(folder: Path, samples: int) -> None:
             time.sleep(0.05)
     print(f"largest, merging and scoring included | {whole:.0f}")
     if run.returncode:
-        raise SystemExit(f"the run ended with {run.returncode}")
+        raise SystemExit(f"the run exited with {run.returncode}")
 
 
 def measure_decoder(folder: Path, images: int) -> None:
-    """Decode a picture many times and print the memory of this process and of its decoder."""
+    """Decode an image many times and print the memory of this process and of its decoder."""
     from PIL import Image
 
     root = DataRoot(folder / "root")

@@ -3,7 +3,7 @@
     evalkit demo --out demo
     python scripts/bench_scaling.py --demo demo --tasks chartqa_test_human,refcoco_val
 
-The times are those that each run notes down in run.json, from its first line to its scores, start of the decoders
+The times are those that each run records in run.json, from its first line to its scores, start of the decoders
 included. Ranks on one CPU share its cores: two ranks on two cores have a thread each.
 """
 
@@ -28,7 +28,7 @@ def run(demo: Path, model: str, tasks: str, ranks: int) -> tuple[float, int]:
         line = [*TORCHRUN, "--nproc-per-node", str(ranks), "-m", "evalkit", *arguments]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"the run left with exit code {done.returncode}: {done.stderr}")
+            raise SystemExit(f"the run exited with {done.returncode}: {done.stderr}")
         launch = json.loads((out / "run.json").read_text(encoding="utf-8"))["launches"][-1]
         return float(launch["seconds"]), int(launch["samples"])
 

@@ -2,7 +2,7 @@
 
     python scripts/bench_score.py
 
-Writes drawn annotations and answers of the eight official split sizes (7.2 questions an image) to a temporary folder
+Writes random annotations and answers of the eight official split sizes (7.2 questions per image) to a temporary folder
 and scores them as ``evalkit score`` does. Prints seconds and peak memory.
 """
 

@@ -4,14 +4,13 @@
 
 Each fault starts the same command with 1 to 3 ranks and, after a random time,
 
-- kills one rank, all ranks, or the launcher with or without its ranks (SIGKILL), sometimes tearing the end off a shard
+- kills one rank, all ranks, or the launcher with or without its ranks (SIGKILL), sometimes truncating a shard
   as a crash in the middle of a write would;
 - kills one rank of a job that torchrun may restart (``--max-restarts``), and lets that job finish;
-- stops one rank for good (SIGSTOP), and lets the others finish without it, or leave where rank 0 stops before it has
-  shared out the work.
+- stops one rank for good (SIGSTOP), and lets the others finish without it, or exit if rank 0 stops before it has
+  planned the work.
 
-A run that has finished, or suffered five faults and is then finished, is compared with an undisturbed one, and a new
-one begins.
+A run that has finished, if necessary after five faults, is compared with an undisturbed one, and a new one starts.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Job:
         demo: what ``evalkit demo`` wrote.
         out: the run folder.
         ranks: number of ranks.
-        restarts: how often torchrun may start the ranks again.
+        restarts: how often torchrun may restart the ranks.
     """
 
     def __init__(self, demo: Path, out: Path, ranks: int, restarts: int = 0) -> None:
@@ -64,7 +63,7 @@ class Job:
 
 
 def send(number: signal.Signals, victims: list[int]) -> None:
-    """Send a signal; processes that are gone already are none of our business."""
+    """Send a signal; ignore processes that have already exited."""
     for victim in victims:
         try:
             os.kill(victim, number)
@@ -82,7 +81,7 @@ def finished(out: Path) -> bool:
 
 
 def fault(demo: Path, out: Path, wait: tuple[float, float], generator: random.Random) -> str:
-    """Start a run, break some of it, wait until it is down or done; return what was done."""
+    """Start a run, break some of it, wait until it has stopped or finished; return what was done."""
     kind = generator.choice(KINDS)
     least = 2 if kind == "stalled rank" else 1
     job = Job(demo, out, generator.randint(least, 3), restarts=3 if "restarted" in kind else 0)

@@ -41,7 +41,7 @@ def write_random(folder: Path, size: str, dtype: torch.dtype) -> Path:
     """Write a checkpoint of one of ``SIZES`` with tiles of 448 pixels and the demo's tokenizer.
 
     Args:
-        folder: where; made if absent.
+        folder: created if absent.
         size: a key of ``SIZES``.
         dtype: of the stored weights.
 

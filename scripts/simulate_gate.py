@@ -3,8 +3,8 @@
     python scripts/simulate_gate.py [--runs 1000]
 
 Each simulated pair of runs answers 10,834 questions on 1,500 images. Whether a question is answered right depends on
-the question and on its image; between two runs a share of the questions is answered anew, as batch effects or another
-build do. Under the null both runs are equally good: every gate that fires is a false alarm. Under the alternative the
+the question and on its image; between two runs a share of the answers is resampled, as with batch effects or another
+build. Under the null both runs are equally good: every gate that fires is a false alarm. Under the alternative the
 run loses 2 points.
 """
 
@@ -25,8 +25,8 @@ def simulate(generator: np.random.Generator, redrawn: float, by_image: bool, dro
 
     Args:
         generator: source of randomness.
-        redrawn: share of questions (or images) whose answers are drawn anew.
-        by_image: whether all questions on an image are redrawn together, or each alone.
+        redrawn: share of questions (or images) whose answers are resampled.
+        by_image: whether all questions on an image are resampled together, or each alone.
         drop: loss of the run as a fraction.
     """
     image = np.sort(generator.integers(0, IMAGES, QUESTIONS))
@@ -47,7 +47,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     generator = np.random.default_rng(1)
     print(
-        f"{runs} simulated pairs each, alpha {ALPHA}\n\n| redrawn | false alarms | power, 2 points |\n|---|---:|---:|"
+        f"{runs} simulated pairs each, alpha {ALPHA}\n\n| resampled | false alarms | power, 2 points |\n|---|---:|---:|"
     )
     for redrawn in (0.002, 0.02, 0.1, 0.5):
         for by_image in (False, True):

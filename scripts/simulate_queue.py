@@ -1,12 +1,12 @@
-"""How evenly a run ends: the shared queue against contiguous shards, simulated for many ranks.
+"""How evenly ranks finish: the shared queue against contiguous shards, simulated for many ranks.
 
     python scripts/simulate_queue.py
 
 Group sizes are those of the benchmarks: RefCOCO's 57,457 expressions on about 8,000 images, DocVQA's 10,537 questions
 on 2,573 pages of 13 and more tiles, and 3,641 videos whose decoding has a heavy tail. Costs are those of
 ``evalkit.models.base``; the real time of a group is its cost times noise, so the queue's order is only about right.
-Ranks hold several groups at a time, as the engine does, by the queue's own rule. Printed: the ideal time (all work
-shared out without rest, or the longest group) as a percentage of the time at which the last rank ends.
+Ranks hold several groups at a time, as the engine does, by the queue's own rule. Prints the ideal time (no idle
+ranks, or the longest group) as a percentage of the time at which the last rank ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from evalkit.models.base import QUESTION_COST, TILE_COST, TOKEN_COST
 
 RANKS = (8, 64, 256, 1024)
 NOISE = 0.15  # deviation of the logarithm of a group's time from its cost's
-AHEAD = 12  # groups that a rank holds at most beside the one it works on: in the same batch, or decoded ahead
+AHEAD = 12  # most groups that a rank holds in addition to the one it works on: in the same batch, or decoded ahead
 
 Array = npt.NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def queued(costs: Array, times: Array, ranks: int) -> float:
     """Return when the last rank ends, if ranks take groups from one queue, the costliest first.
 
     A rank takes groups one after another as long as it may hold more (``evalkit.inference.queue.may_hold``), at most
-    ``AHEAD`` beside the one that it works on, and works on them in turn.
+    ``AHEAD`` in addition to the one that it works on, and works on them in turn.
     """
     order = np.argsort(-costs, kind="stable")
     left = np.cumsum(costs[order][::-1])[::-1]

@@ -1,8 +1,8 @@
 """DocVQA, validation and test: questions on scanned pages, scored by ANLS.
 
-Official data: ``data/docvqa/{val,test}.jsonl`` (Qwen-VL conversions), page images beside them, gold answers of val in
+Official data: ``data/docvqa/{val,test}.jsonl`` (Qwen-VL conversions), page images next to them, gold answers of val in
 ``val_v1.0.json`` (protocol sheet 6.1). Test answers are hidden: they are scored by the RRC server. The official val
-scorer divides by the length of the raw strings; ``fixed`` divides by that of the strings it compared.
+scorer divides by the raw string length; ``fixed`` divides by the length of the compared strings.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ def hub(split: str, name: str, labels: str | None) -> HubSource:
 
 
 def submit(root: DataRoot, responses: Mapping[str, str], path: Path) -> None:
-    """Write the JSON that the RRC server takes for task 1 (rrc.cvc.uab.es, ch=17)."""
+    """Write the JSON that the RRC server accepts for task 1 (rrc.cvc.uab.es, ch=17)."""
     foreign = [key for key in responses if not (key.isascii() and key.isdecimal())]
     if foreign:
-        raise UsageError(f"data/docvqa/test.jsonl: the server knows numbers as question ids, not {foreign[0]!r}")
+        raise UsageError(f"data/docvqa/test.jsonl: the server only accepts numeric question ids, not {foreign[0]!r}")
     write_json_records(path, ({"questionId": int(key), "answer": answer} for key, answer in responses.items()))
 
 
 TASKS = (
     Task(
         name="docvqa_val", metric="anls", expected_n=5349, files=("data/docvqa/val.jsonl", LABELS),
-        load=load_val, score=score, defects=("length of the raw strings",),
+        load=load_val, score=score, defects=("raw string length",),
         hub=hub("validation", "val", LABELS), get=GET,
     ),
     Task(

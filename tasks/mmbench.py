@@ -2,7 +2,7 @@
 
 Official data: TSV files with the images inside (protocol sheet 6.11-6.13). Each question is asked once per rotation of
 its options, rotation k at index + k*1,000,000, and counts as right only if all its rotations are. The official script
-takes a first letter for the choice ("Answer: B" is read as A); ``fixed`` reads the answer carefully.
+reads the first letter as the choice ("Answer: B" is read as A); ``fixed`` reads the answer carefully.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GET = "the TSV from download.openmmlab.com, see the InternVL evaluation guide (m
 
 
 def load(root: DataRoot, *, file: str) -> list[Sample]:
-    """Read the rows of one file; hints and options that pandas reads as missing are left out, as officially."""
+    """Read the rows of one file; hints and options that pandas reads as missing are skipped, as officially."""
     samples = []
     for row in read_tsv(root.resolve(file), file):
         index = row.identity("index")
@@ -46,7 +46,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
 
 
 def score(sample: Sample, answer: str) -> Score:
-    """Judge one row alone; the task counts questions."""
+    """Score one row alone; the metric counts whole questions."""
     options = sample.fields["options"]
     choice = first_letter_choice(answer, options)
     fixed = careful_choice(answer, options)
@@ -54,7 +54,7 @@ def score(sample: Sample, answer: str) -> Score:
     return Score(float(choice == gold), choice if choice in options else None, float(fixed == gold))
 
 
-def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: str, drop: Set[str], place: int) -> None:
+def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: str, drop: Set[str], column: int) -> None:
     """Write the official script's xlsx: the table without some columns, and the choice as column ``prediction``."""
     columns = [name for name in tsv_columns(root.resolve(file), file) if name not in drop]
     options = {sample.id: sample.fields["options"] for sample in load(root, file=file)}
@@ -62,10 +62,10 @@ def submit(root: DataRoot, responses: Mapping[str, str], path: Path, *, file: st
     def cells(row: Record) -> list[str | int | None]:
         choice = first_letter_choice(responses[row.text("index")], options[row.text("index")])
         texts = [int(row.text(name)) if name == "index" else row.data.get(name) for name in columns]
-        return [*texts[:place], choice, *texts[place:]]
+        return [*texts[:column], choice, *texts[column:]]
 
     rows = (cells(row) for row in read_tsv(root.resolve(file), file))
-    write_xlsx(path, [*columns[:place], "prediction", *columns[place:]], rows)
+    write_xlsx(path, [*columns[:column], "prediction", *columns[column:]], rows)
 
 
 def task(
@@ -75,11 +75,11 @@ def task(
     hub: tuple[str, str] | None = None,
     labelled: bool = True,
     drop: Set[str] = DROPPED,
-    place: int = 6,
+    column: int = 6,
 ) -> Task:
     """Return the task of one TSV; ``hub`` is (config, split) of the copy that holds the same rows.
 
-    The submission file lacks the columns ``drop`` and has the prediction as column number ``place``.
+    The submission file lacks the columns ``drop`` and has the prediction as 0-based ``column``.
     """
     path = f"data/mmbench/{file}"
 
@@ -90,8 +90,8 @@ def task(
     return Task(
         name=name, metric="circular_accuracy", expected_n=expected_n, files=(path,), load=partial(load, file=path),
         score=score, labelled=labelled, unit=lambda sample: sample.group,
-        defects=("first letter taken for the choice",),
-        hub=source, get=GET, submit=partial(submit, file=path, drop=drop, place=place),
+        defects=("first letter read as the choice",),
+        hub=source, get=GET, submit=partial(submit, file=path, drop=drop, column=column),
     )  # fmt: skip
 
 
@@ -100,5 +100,5 @@ TASKS = (
     task("mmbench_test_en", 6666, "mmbench_test_en_20231003.tsv", ("en", "test"), labelled=False),
     task("mmbench_dev_cn", 4329, "mmbench_dev_cn_20231003.tsv", ("cn", "dev")),
     task("mmbench_test_cn", 6666, "mmbench_test_cn_20231003.tsv", ("cn", "test"), labelled=False),
-    task("ccbench_dev", 2040, "CCBench_legacy.tsv", drop={"category", "image"}, place=8),
+    task("ccbench_dev", 2040, "CCBench_legacy.tsv", drop={"category", "image"}, column=8),
 )

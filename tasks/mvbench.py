@@ -1,7 +1,7 @@
 """MVBench: 20 video sub-tasks of 200 multiple-choice questions, 16 frames, scored by the option token.
 
 Official data: ``data/MVBench/json/<sub-task>.json`` and ``data/MVBench/video/<folder>/`` (protocol sheet 7.1). The
-official check takes an empty answer for right and "Option A" for wrong; ``fixed`` reads the answer carefully.
+official check counts an empty answer as right and "Option A" as wrong; ``fixed`` reads the answer carefully.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def sample_of(row: Record, name: str, folder: str, bound: bool) -> Sample:
     path = f"data/MVBench/video/{folder}/{row.text('video')}"
     kind: MediaKind = "frames" if name in FRAME_FOLDERS else "gif" if PurePosixPath(path).suffix == ".gif" else "video"
     start, end = (row.optional_number("start"), row.optional_number("end")) if bound else (None, None)
-    options = {chr(ord("A") + place): text for place, text in enumerate(row.texts("candidates"))}
+    options = {chr(ord("A") + index): text for index, text in enumerate(row.texts("candidates"))}
     gold = [letter for letter, text in options.items() if text == row.text("answer")]
     if not gold:
         raise UsageError(f"{row.where}: the answer {row.text('answer')!r} is not among the candidates")
@@ -82,7 +82,7 @@ def sample_of(row: Record, name: str, folder: str, bound: bool) -> Sample:
 
 
 def score(sample: Sample, answer: str) -> Score:
-    """Judge by the official option token."""
+    """Score by the official option token."""
     gold, options = sample.references[0], sample.fields["options"]
     choice = careful_choice(answer, options)
     return Score(float(option_token_match(answer, gold)), choice, float(choice == gold))

@@ -1,8 +1,8 @@
 """RefCOCO, RefCOCO+ and RefCOCOg grounding: Precision@1, a box with IoU of at least 0.5.
 
 Official data: ``data/refcoco/<split>.jsonl`` (Qwen-VL conversions; UNC splits, UMD for g), COCO train2014 images
-(protocol sheet 8). The official script keeps inverted boxes and takes numbers that sum to less than 4 for fractions;
-``fixed`` orders the corners and takes fractions only where decimals are written.
+(protocol sheet 8). The official script keeps inverted boxes and reads numbers that sum to less than 4 as fractions;
+``fixed`` orders the corners and reads fractions only if decimals are written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
 
 
 def score(sample: Sample, answer: str) -> Score:
-    """Judge the first box of the answer."""
+    """Score the first box of the answer."""
     parsed = parse_box(answer)
     size = sample.fields["width"], sample.fields["height"]
     hits = [float(iou(box(parsed, *size), sample.references[0]) >= THRESHOLD) for box in (official_box, fixed_box)]
@@ -54,7 +54,7 @@ def task(name: str, expected_n: int, hub: tuple[str, str] | None = None) -> Task
     )  # fmt: skip
 
 
-# The Hub's RefCOCO val and test and RefCOCOg val mix in the Google splits: no copy of the same samples.
+# The Hub's RefCOCO val and test and RefCOCOg val mix in the Google splits: they do not hold the same samples.
 TASKS = (
     task("refcoco_val", 10834),
     task("refcoco_testA", 5657, ("lmms-lab/RefCOCO", "testA")),

@@ -120,7 +120,7 @@ def test_a_misspelt_key_is_not_missing_too_and_its_value_is_checked(tmp_path: Pa
     found = refusals("name: a\ntitel: 5\nsource: b\ntables: []\n", tmp_path)
     assert len(found) == 2
     assert found[0].startswith("2: titel: unknown key; did you mean 'title'? allowed: name, title, model")
-    assert found[1] == "2: title: Input should be a valid string (it is '5')"
+    assert found[1] == "2: title: Input should be a valid string (got '5')"
 
 
 def test_a_key_with_a_line_end_stays_on_its_line(tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ def test_a_key_with_a_line_end_stays_on_its_line(tmp_path: Path) -> None:
 def test_missing_keys_are_listed_where_they_belong(tmp_path: Path) -> None:
     found = refusals("name: a\ntables:\n  - id: t\n    rows:\n      - {id: r, tasks: [x]}\n", tmp_path)
     assert found == [
-        "1: source: required, but missing",
-        "1: title: required, but missing",
-        "3: tables.0.title: required, but missing",
-        "5: tables.0.rows.0.label: required, but missing",
-        "5: tables.0.rows.0.published: required, but missing",
+        "1: source: required but missing",
+        "1: title: required but missing",
+        "3: tables.0.title: required but missing",
+        "5: tables.0.rows.0.label: required but missing",
+        "5: tables.0.rows.0.published: required but missing",
     ]
 
 
@@ -143,7 +143,7 @@ def test_two_recipes_for_one_task_name_both_rows(tmp_path: Path) -> None:
     row = TEXT.index("- id: textvqa_val")
     line = TEXT[: TEXT.index("recipe:", row)].count("\n") + 1
     message = refusal(TEXT.replace("also: [docvqa_val]", "also: [textvqa_val]", 1), tmp_path)
-    assert message.startswith(f"{line}: tables.0.rows.3.recipe: task 'textvqa_val' has another recipe")
+    assert message.startswith(f"{line}: tables.0.rows.3.recipe: task 'textvqa_val' already has a different recipe")
     assert "(docvqa_test)" in message
 
 
@@ -599,4 +599,4 @@ def test_parameters_are_given_once_per_model(card: Card, tmp_path: Path) -> None
 
 def test_a_recipe_of_its_own_may_not_clash_with_a_rows(tmp_path: Path) -> None:
     message = refusal(TEXT.replace("- tasks: [mmbench_test_en_v11,", "- tasks: [mvbench,", 1), tmp_path)
-    assert "recipes.0.recipe: task 'mvbench' has another recipe (mvbench)" in message
+    assert "recipes.0.recipe: task 'mvbench' already has a different recipe (mvbench)" in message

@@ -116,7 +116,7 @@ def test_a_judge_that_never_answers_usefully_leaves_the_sample_unjudged(cli: Cli
     code, said, asked = judge(cli, run, "vague")
     assert code == 3 and "1 unjudged" in said and len(asked) == 3
     line = json.loads((run / TASK / "scores.jsonl").read_text().splitlines()[1])
-    assert (line["outcome"], line["value"], line["reason"]) == ("unjudged", 0.0, "no reply of the judge can be used")
+    assert (line["outcome"], line["value"], line["reason"]) == ("unjudged", 0.0, "no usable judge reply")
     assert len(judge(cli, run, "vague")[2]) == 3, "a whole exchange is not repeated"
 
 
@@ -203,7 +203,7 @@ def test_replay_judges_from_a_record(cli: Cli, run: Path) -> None:
     assert summary(run)["judge"]["name"] == "tutor" and summary(run)["score"] == pytest.approx(80)
     other = write_jsonl(run.parent / "K.jsonl", [{"id": "1", "replies": ["6"], "response": "else"}])
     done = cli("judge", run, "--judge", f"replay:{other}", "--judge-name", "other")
-    assert done.returncode == 2 and "about another answer" in done.stderr
+    assert done.returncode == 2 and "is for another answer" in done.stderr
 
 
 def test_a_run_without_judged_tasks(cli: Cli, gold_run: Path) -> None:

@@ -374,7 +374,7 @@ def test_a_run_folder_of_an_older_evalkit_cannot_be_reported(pairs: Path, demo: 
     report = ["report", pairs / "run", "--out", pairs / "report.html"]
     for change, problem in (
         ({**recipe, "look": {**recipe["look"], "tiles": 6}}, "look.tiles: Unexpected keyword argument"),
-        ({key: value for key, value in recipe.items() if key != "look"} | {"max_tiles": 6}, "run the task again"),
+        ({key: value for key, value in recipe.items() if key != "look"} | {"max_tiles": 6}, "rerun the task"),
     ):
         record["settings"]["tasks"]["pairs_test"]["recipe"] = change
         path.write_text(json.dumps(record))

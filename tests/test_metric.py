@@ -223,7 +223,7 @@ def test_samples_that_count_together_must_share_their_media_group() -> None:
     split = [line("1", 1, "a", figure="f1"), line("2", 1, "b", figure="f1")]
     with pytest.raises(UsageError, match=r"'avg': samples '1' and '2' count together \(figure 'f1'\) .*'a' and 'b'"):
         score_of(HALLUSION, split)
-    with pytest.raises(UsageError, match="'fAcc': a sample has no key 'figure'"):
+    with pytest.raises(UsageError, match="'fAcc': a sample lacks the key 'figure'"):
         score_of(all_right("fAcc", "figure"), [line("1", 1, "a")])
     units = [SampleScore(key, 1.0, "x", Outcome.OK, "", key, "u", 1.0, None) for key in "ab"]
     with pytest.raises(UsageError, match="count together \\(unit 'u'\\)"):

@@ -141,7 +141,7 @@ def test_a_model_gets_what_its_source_wants(cli: Cli, moody: Path, demo: Path, t
     ("model", "options", "message"),
     [
         ("nothing:x", {}, "unknown scheme 'nothing'; known: checkpoint, replay"),
-        ("moody:", {"eror": "x"}, "moody has no option 'eror'; did you mean 'error'?"),
+        ("moody:", {"eror": "x"}, "unknown option 'eror' for moody; did you mean 'error'?"),
         ("moody:", {"every": "often"}, "option 'every'.*valid integer"),
         ("moody:", {"wants": "smells"}, "option 'wants'"),
     ],
@@ -158,4 +158,4 @@ def test_a_replay_has_no_dtype(cli: Cli, demo: Path, tmp_path: Path) -> None:
         "run", "--model", f"replay:{answers}", "--dtype", "float32", "--tasks", "textvqa_val", "--data-root", demo,
         "--out", tmp_path / "run",
     )  # fmt: skip
-    assert done.returncode == 2 and "replay has no option 'dtype' (its options: none)" in done.stderr
+    assert done.returncode == 2 and "unknown option 'dtype' for replay (its options: none)" in done.stderr

@@ -124,15 +124,15 @@ def test_other_settings_are_refused_by_name(single: Path, demo: Path, cli: Cli, 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_finished_run_is_not_asked_again(single: Path, demo: Path, cli: Cli, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_rerun(single: Path, demo: Path, cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(single, out)
     done = cli("run", "--model", demo / "checkpoint", "--card", "internvl2", "--data-root", demo, "--out", out)
-    assert done.returncode == 0 and "0 to ask" in done.stderr
+    assert done.returncode == 0 and ", 0 to run (0 media groups)" in done.stderr
     assert responses(out) == responses(single)
 
 
-def test_a_broken_image_counts_wrong_and_is_asked_again_once_mended(demo: Path, cli: Cli, tmp_path: Path) -> None:
+def test_a_broken_image_scores_0_and_is_retried_once_fixed(demo: Path, cli: Cli, tmp_path: Path) -> None:
     root = tmp_path / "root"
     shutil.copytree(demo / "data", root / "data")
     first = read_lines(root / "data" / "textvqa" / "textvqa_val.jsonl")[0]["image"]
@@ -151,7 +151,7 @@ def test_a_broken_image_counts_wrong_and_is_asked_again_once_mended(demo: Path, 
     image.write_bytes(whole)
     done = cli(*args)
     assert done.returncode == 0, done.stderr
-    assert f"{failed} to ask" in done.stderr
+    assert f"{failed} to run" in done.stderr
 
 
 def test_score_again_without_inference(single: Path, cli: Cli, tmp_path: Path) -> None:

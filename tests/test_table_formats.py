@@ -191,7 +191,7 @@ def test_eval_results_take_whole_splits_of_the_hub_only() -> None:
     (entry,) = parse_eval_result_entries(yaml.safe_load(text))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("lmms-lab/textvqa", "default", 70.123)
     assert entry.notes == "vqa_accuracy (textvqa_val, n 5000), evalkit 0; a note"
-    with pytest.raises(IncompleteError, match="no score of m may go on a leaderboard"):
+    with pytest.raises(IncompleteError, match="no score of m qualifies for a Hub leaderboard"):
         eval_results_yaml("m", [measured(16)], [], "evalkit 0")
 
 
@@ -209,7 +209,7 @@ def test_the_runs_own_values_are_in_the_model_index(gold_run: Path, cli: Cli) ->
     halves = [scores[f"chartqa_test_{half}"]["score"] for half in ("human", "augmented")]
     assert chart == [pytest.approx(sum(halves) / 2, abs=1e-4)]
     both = cli("table", gold_run, gold_run, "--format", "model-index")
-    assert both.returncode == 2 and "give one run" in both.stderr
+    assert both.returncode == 2 and "takes exactly one run" in both.stderr
     hub = cli("table", gold_run, "--format", "eval-results")
     assert hub.returncode == 3 and "whole split" in hub.stderr
 

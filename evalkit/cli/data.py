@@ -12,20 +12,22 @@ from evalkit.errors import IncompleteError, UsageError
 
 def add(commands: Subparsers) -> None:
     """Add the commands."""
-    data = commands.add_parser("data", help="Check or fetch benchmark data.", description="Check or fetch data.")
+    data = commands.add_parser(
+        "data", help="Check or fetch benchmark data.", description="Check or fetch benchmark data."
+    )
     inner = data.add_subparsers(required=True, metavar="COMMAND")
     parser = add_command(inner, "check", check_command, "evalkit data check docvqa_val --data-root D")
-    parser.add_argument("tasks", nargs="*", metavar="TASK")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="task to check (default: all)")
     add_data_root(parser)
     add_plugin(parser)
     example = "evalkit data fetch textvqa_val --data-root D"
     parser = add_command(inner, "fetch", fetch_command, example, json_flag=False)
-    parser.add_argument("task")
+    parser.add_argument("task", metavar="TASK", help="task to fetch")
     add_data_root(parser)
     parser.add_argument(
-        "--revision", help="commit of the dataset repository (default: that of an earlier fetch, else newest)"
+        "--revision", metavar="COMMIT", help="dataset commit (default: that of an earlier fetch, else the newest)"
     )
-    parser.add_argument("--source", metavar="DIR", help="a local clone of the dataset repository")
+    parser.add_argument("--source", metavar="DIR", help="local clone of the dataset repository")
     add_plugin(parser)
 
 

@@ -1,4 +1,4 @@
-"""``judge``: a model judges the answers of a run."""
+"""``judge``: judge the answers of a run with a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from evalkit.inference.options import JudgeOptions
 def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(commands, "judge", command, "evalkit judge RUN --judge replay:J.jsonl")
-    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("run", metavar="RUN", help="run folder")
     add_options(parser, JudgeOptions)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Ask a model to judge a run's answers, and score the run by its replies; resumable."""
+    """Judge a run's answers with a model and rescore the run; resumable."""
     from evalkit.inference.judge import judge_run
     from evalkit.report.output import write_card
     from evalkit.runs.rescore import score_run

@@ -1,4 +1,4 @@
-"""The command line. Human text goes to stderr, data to stdout."""
+"""The command line. Messages go to stderr, data to stdout."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"evalkit: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a folder that cannot be written, a full disk: the user's machine, not a bug

@@ -21,7 +21,7 @@ def positive(text: str) -> int:
 
 
 def points(text: str) -> float:
-    """Return a number of points from 0."""
+    """Return a number of points, 0 or more."""
     try:
         value = float(text)
     except ValueError:
@@ -32,7 +32,7 @@ def points(text: str) -> float:
 
 
 def level(text: str) -> float:
-    """Return a level between 0 and 1."""
+    """Return a significance level, between 0 and 1."""
     try:
         value = float(text)
     except ValueError:
@@ -44,10 +44,10 @@ def level(text: str) -> float:
 
 def names(text: str) -> tuple[str, ...]:
     """Return names separated by commas."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not found:
+    listed = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not listed:
         raise argparse.ArgumentTypeError("no task given")
-    return found
+    return listed
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -64,16 +64,16 @@ def server_score(text: str) -> tuple[str, float]:
     return name, points(value)
 
 
-# What turns a text into the value of an option, by the ``parse`` of its metadata.
+# Converters of option texts, by the ``parse`` entry of an option's metadata.
 PARSERS: Mapping[str, Callable[[str], Any]] = {"positive": positive, "level": level, "names": names, "pair": pair}
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     """Add an argument for each field of an options dataclass.
 
-    The field's metadata (``evalkit.options.option``) gives help, metavar, flags and parser; its default and its
-    annotation give the rest: a field without default is required, a bool is a switch, a Literal has choices, a tuple is
-    repeatable unless its parser makes one.
+    The field's metadata (``evalkit.options.option``) gives help, metavar, flags and parser; its default and annotation
+    give the rest: a field without a default is required, a bool is a switch, a Literal has choices, and a tuple is
+    repeatable unless its parser returns one.
     """
     hints = get_type_hints(options)
     for item in fields(options):
@@ -83,23 +83,23 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
 
 def _argument(item: Field[Any], hint: Any) -> dict[str, Any]:
     shown = item.metadata
-    found: dict[str, Any] = {"help": shown["help"]}
+    settings: dict[str, Any] = {"help": shown["help"]}
     if item.default is MISSING:
-        found["required"] = True
+        settings["required"] = True
     else:
-        found["default"] = item.default
+        settings["default"] = item.default
         if isinstance(item.default, (int, float)) and not isinstance(item.default, bool) and item.default:
-            found["help"] += f" (default: {item.default:g})"
+            settings["help"] += f" (default: {item.default:g})"
     plain = _plain(hint)
     if plain is bool:
-        return found | {"action": "store_true"}
+        return settings | {"action": "store_true"}
     if choices := [value for value in get_args(plain) if isinstance(value, str)]:
-        return found | {"choices": choices}
+        return settings | {"choices": choices}
     parse = PARSERS.get(shown.get("parse", ""))
-    found |= {"type": parse or (plain if plain in (int, float, Path) else str), "metavar": shown.get("metavar")}
+    settings |= {"type": parse or (plain if plain in (int, float, Path) else str), "metavar": shown.get("metavar")}
     if get_origin(plain) is tuple and shown.get("parse") != "names":
-        found |= {"action": "append", "default": []}
-    return found
+        settings |= {"action": "append", "default": []}
+    return settings
 
 
 def _plain(hint: Any) -> Any:
@@ -124,14 +124,13 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
 
 def add_card(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add ``--card``."""
-    parser.add_argument("--card", default=default, help="a card's name or YAML file (default: internvl2)")
+    parser.add_argument("--card", default=default, metavar="CARD", help="card name or YAML file (default: internvl2)")
 
 
-def add_data_root(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add ``--data-root``."""
-    parser.add_argument(
-        "--data-root", required=required, metavar="D", help="folder with the official data/ content, or its parent"
-    )
+def add_data_root(parser: argparse.ArgumentParser, required: bool = True, default: str = "") -> None:
+    """Add ``--data-root``; ``default`` describes what applies without it."""
+    about = "folder with the official data/ content, or its parent" + (default and f" (default: {default})")
+    parser.add_argument("--data-root", required=required, metavar="D", help=about)
 
 
 def add_alpha(parser: argparse.ArgumentParser) -> None:

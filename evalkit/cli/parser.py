@@ -1,10 +1,11 @@
-"""What every command's parser has in common."""
+"""Shared by the parsers of all commands."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Callable
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalkit.errors import UsageError
@@ -15,11 +16,15 @@ else:
     Subparsers = Any
 
 
+# Width of a description: argparse leaves raw text, which the examples need, as it is.
+WIDTH = 78
+
+
 class Parser(argparse.ArgumentParser):
-    """Reports a usage error in one line."""
+    """Reports usage errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with the usage error's code."""
+        """Print the message and exit with the code of a usage error."""
         self.exit(UsageError.exit_code, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
@@ -31,7 +36,7 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=about,
-        description=about,
+        description=fill(about, WIDTH),
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

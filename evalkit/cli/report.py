@@ -11,26 +11,28 @@ from evalkit.cli.parser import Subparsers, add_command
 
 def add(commands: Subparsers) -> None:
     """Add the commands."""
-    parser = add_command(commands, "plot", plot_command, "evalkit plot RUN OTHER --out plots", json_flag=False)
-    parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.add_argument("--out", required=True, metavar="DIR")
+    parser = add_command(commands, "plot", plot_command, "evalkit plot RUN1 RUN2 --out plots", json_flag=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
     add_card(parser, "internvl2")
-    add_data_root(parser, required=False)
+    add_data_root(parser, required=False, default="the run's")
 
     example = "evalkit report RUN --against BASE --out report.html"
     parser = add_command(commands, "report", command, example, json_flag=False)
-    parser.add_argument("run", metavar="RUN")
-    parser.add_argument("--against", metavar="BASE", help="another run: flips, its answers, paired differences")
-    parser.add_argument("--out", required=True, metavar="FILE.html")
+    parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument(
-        "--images", type=positive, default=400, metavar="N", help="images and videos in the file (default: 400)"
+        "--against", metavar="BASE", help="run folder to compare with: adds its answers, flips and differences"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE.html", help="HTML file to write")
+    parser.add_argument(
+        "--images", type=positive, default=400, metavar="N", help="most images and videos to embed (default: 400)"
     )
     add_card(parser, "internvl2")
-    add_data_root(parser, required=False)
+    add_data_root(parser, required=False, default="the run's")
 
 
 def command(args: argparse.Namespace) -> int:
-    """Write a run as one HTML file: tables, plots and every sample with its picture, boxes, prompt and answer."""
+    """Write a run as one HTML file: tables, plots and every sample with its images, boxes, prompt and answer."""
     from evalkit.report.file import ReportOptions, write_report
 
     options = ReportOptions(

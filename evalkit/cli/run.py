@@ -13,15 +13,15 @@ from evalkit.inference.options import RunOptions
 
 def add(commands: Subparsers) -> None:
     """Add the command."""
-    example = "torchrun --nproc-per-node 8 -m evalkit run --model M --card internvl2 --data-root D --out RUN"
+    example = "torchrun --nproc-per-node 8 -m evalkit run --model M --data-root D --out RUN"
     parser = add_command(commands, "run", command, example)
     add_options(parser, RunOptions)
-    parser.add_argument("--dry-run", action="store_true", help="print samples, tiles, tokens and an estimate only")
+    parser.add_argument("--dry-run", action="store_true", help="only print samples, tiles, tokens and a time estimate")
     parser.add_argument("--trust-remote-code", action="store_true", help="ignored: no remote code is ever run")
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run inference and score, alone or as a rank of torchrun; the same command resumes a stopped run."""
+    """Run inference and scoring, as one process or under torchrun; rerunning resumes a stopped run."""
     options = parsed(RunOptions, args)
     if args.dry_run:
         from evalkit.inference.estimate import estimate, estimate_lines
@@ -36,7 +36,7 @@ def command(args: argparse.Namespace) -> int:
     from evalkit.inference.ranks import join
 
     ranks = join(options.lease)
-    if ranks is None:  # the other ranks have finished already
+    if ranks is None:  # the other ranks have already finished
         return 0
     if args.trust_remote_code and not ranks.rank:
         say("note: --trust-remote-code is ignored: evalkit never runs code of a checkpoint")

@@ -1,4 +1,4 @@
-"""``show``: exactly what the model would be sent."""
+"""``show``: exactly what would be sent to the model."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(commands, "show", command, "evalkit show chartqa_test_human --data-root D --limit 3")
-    parser.add_argument("task")
+    parser.add_argument("task", metavar="TASK", help="task to show")
     add_data_root(parser)
     add_card(parser)
-    parser.add_argument("--model", metavar="M", help="also apply this model's chat template and count its tokens")
+    parser.add_argument("--model", metavar="M", help="also apply this model's chat template and count tokens")
     add_limit(parser)
     add_plugin(parser)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Show exactly what the model would be sent."""
+    """Show exactly what would be sent to the model."""
     from evalkit.data.root import DataRoot
     from evalkit.models import find_model
     from evalkit.runs.results import report_gaps
@@ -49,12 +49,12 @@ def command(args: argparse.Namespace) -> int:
 
 
 def describe_requests(job: Job, root: DataRoot, source: Source | None) -> list[dict[str, Any]]:
-    """Return exactly what the model would be sent for each sample.
+    """Return exactly what would be sent to the model for each sample.
 
     Args:
         job: the task with its requests.
         root: the data root; only headers of media are read.
-        source: a model whose prompt and token count are added.
+        source: adds the model's prompt and token count.
     """
     from evalkit.requests import layout_of, layouts
 
@@ -95,7 +95,7 @@ def _describe_view(view: View, layout: Layout | None) -> dict[str, Any]:
 
 
 def request_lines(shown: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the samples for reading."""
+    """Yield the samples as lines of text."""
     for entry in shown:
         yield f"== {entry['id']}  group {entry['group']}"
         for media in entry["media"]:

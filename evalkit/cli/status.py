@@ -1,4 +1,4 @@
-"""``status``: how far a run is."""
+"""``status``: a run's progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evalkit.cli.parser import Subparsers, add_command, emit
 def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(commands, "status", command, "evalkit status RUN")
-    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("run", metavar="RUN", help="run folder")
 
 
 def command(args: argparse.Namespace) -> int:

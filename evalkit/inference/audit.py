@@ -1,4 +1,4 @@
-"""``run --audit N``: a sample of each task answered again by the reference engine, and how much that changes."""
+"""``run --audit N``: rerun a sample of each task with the reference engine and count what changes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def audit(
         For each task the number audited, how many answers and how many scores differ (None without labels), the share
         of differing answers with its 95 % Wilson interval, and the ids that differ.
     """
-    found = {}
+    results = {}
     for job in jobs:
         known = responses[job.task.name]
         usable = [
@@ -47,26 +47,26 @@ def audit(
             if request.id in known and not known[request.id].outcome.failed
         ]
         chosen = random.Random(SEED).sample(usable, min(count, len(usable)))
-        again = [
+        pairs = [
             (sample, known[request.id], _answer(reference, request, decoders, wants)) for sample, request in chosen
         ]
-        differing = [first.id for _, first, second in again if second is None or first.response != second.response]
+        differing = [first.id for _, first, second in pairs if second is None or first.response != second.response]
         scored = any(sample.references for sample in job.samples)
         values = (
-            [(_value(job, sample, first), _value(job, sample, second)) for sample, first, second in again]
+            [(_value(job, sample, first), _value(job, sample, second)) for sample, first, second in pairs]
             if scored
             else []
         )
-        low, high = wilson(len(differing), len(again))
-        found[job.task.name] = {
-            "n": len(again),
+        low, high = wilson(len(differing), len(pairs))
+        results[job.task.name] = {
+            "n": len(pairs),
             "answers_differ": len(differing),
             "scores_differ": sum(first != second for first, second in values) if scored else None,
-            "share": len(differing) / len(again) if again else None,
+            "share": len(differing) / len(pairs) if pairs else None,
             "ci95": [low, high],
             "ids": differing,
         }
-    return found
+    return results
 
 
 def _answer(reference: Model, request: Request, decoders: Decoders, wants: Wants) -> Response | None:
@@ -81,7 +81,7 @@ def _value(job: Job, sample: Sample, response: Response | None) -> float | None:
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's interval of a share; (0, 1) without observations."""
+    """Return the Wilson interval of a share; (0, 1) without observations."""
     if not n:
         return 0.0, 1.0
     share, spread = hits / n, z * z / n

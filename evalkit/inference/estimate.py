@@ -20,8 +20,8 @@ from evalkit.selection import Job, build_jobs, say_skipped, select
 def estimate(options: RunOptions) -> list[dict[str, Any]]:
     """Return a row per task, and a total row.
 
-    The time is the source's estimate for one rank, every media group's tiles and prefix computed once. What the source
-    cannot tell is None.
+    The time is the source's estimate for one rank, every media group's tiles and prefix computed once. Unknown values
+    are None.
     """
     source = find_model(options.model, options.model_options, options.plugin)
     root = DataRoot(options.data_root)
@@ -58,7 +58,7 @@ def _row(job: Job, root: DataRoot, source: Source) -> dict[str, Any]:
 
 
 def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[int, int | None, int]:
-    """Return tiles and tokens of all prompts (None if the source cannot tell), and the tokens of all answers."""
+    """Return tiles and tokens of all prompts (None if unknown), and the tokens of all answers."""
     shown = answers = 0
     prompts: int | None = 0
     for request in job.requests:
@@ -66,7 +66,7 @@ def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[i
         rendered = source.render(request, known)
         if rendered is None:
             prompts = None
-        elif prompts is not None and rendered.tokens is not None:  # without a length it will be a model_error
+        elif prompts is not None and rendered.tokens is not None:  # a prompt without a length becomes a model_error
             prompts += rendered.tokens
             shown += sum(layout.tiles * layout.images for layout in known)
             answers += min(request.generation.max_new_tokens, USUAL_ANSWER)
@@ -74,7 +74,7 @@ def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[i
 
 
 def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the plan for reading."""
+    """Yield the estimate as lines of text."""
     heads = (f"{'task':24}", f"{'samples':>8}", f"{'media':>7}", f"{'absent':>7}", f"{'tiles':>8}")
     yield " ".join([*heads, f"{'prompt tokens':>14}", f"{'estimate, 1 rank':>17}"])
     for row in rows:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from evalkit.inference.ranks import Ranks
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow", "decord", "av")
-# Decoders of a rank at most.
+# Most decoders per rank.
 MOST_AHEAD = 8
 
 
@@ -65,10 +65,10 @@ class Ended(NamedTuple):
 
 
 def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> Ended:
-    """Run or continue a job on this rank; one rank, usually rank 0, merges and scores.
+    """Run or resume a job on this rank; one rank, usually rank 0, merges and scores.
 
     Raises:
-        EvalkitError: on rank 0 for every error of the preparation; the other ranks leave silently with its code.
+        EvalkitError: on rank 0 for every preparation error; the other ranks exit silently with its code.
     """
     started = time.time()
     lock = RunLock(options.out)
@@ -81,7 +81,7 @@ def execute(options: RunOptions, ranks: Ranks, command: Sequence[str]) -> Ended:
 def _prepare_together(
     options: RunOptions, ranks: Ranks, command: Sequence[str], lock: RunLock, stack: ExitStack
 ) -> tuple[_Prepared, Plan] | int:
-    """Return this rank's preparation and the plan, which rank 0 makes; or the code to leave with."""
+    """Return this rank's preparation and the plan, which rank 0 makes; or the exit code."""
     try:
         prepared = _prepare(options, ranks, lock)
         stack.enter_context(prepared.decoders)
@@ -95,10 +95,10 @@ def _prepare_together(
         if ranks.rank == 0:
             ranks.publish("plan", {"exit": code})
             raise
-        told = int(ranks.receive("plan").get("exit", 0))
-        if not told:  # this rank alone failed
+        received = int(ranks.receive("plan").get("exit", 0))
+        if not received:  # this rank alone failed
             say(f"evalkit (rank {ranks.rank}): {error}")
-        return told or code
+        return received or code
     message = ranks.receive("plan")
     if "exit" in message:
         return int(message["exit"])
@@ -115,7 +115,7 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     if ranks.rank == 0:
         say_skipped(selection)
         if not lock.claim():
-            say(f"note: the file system of {options.out} has no locks: a second job there would not be noticed")
+            say(f"note: {options.out} is on a file system without locks: a second job there would go undetected")
     model = source.open(LocalRank(ranks.local_rank, ranks.local_world))
     return _Prepared(options, ranks, root, selection, jobs, source, model, Decoders(root, options.media_timeout))
 
@@ -125,7 +125,7 @@ def _cores() -> int:
 
 
 def _plan(prepared: _Prepared) -> Plan:
-    """Return the units without an answer; those that failed before are retried."""
+    """Return the unanswered units; failed ones are retried."""
     jobs = prepared.jobs
     done = {job.task.name: answered_ids(prepared.options.out / job.task.name / "shards") for job in jobs}
     probe = None if prepared.source.wants == "nothing" else prepared.decoders.layout_of
@@ -137,10 +137,10 @@ def _plan(prepared: _Prepared) -> Plan:
 
 
 def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
-    """Write run.json, or check that a run found there has the same settings.
+    """Write run.json, or check that an existing run has the same settings.
 
     Raises:
-        UsageError: it has others; names the first differences.
+        UsageError: its settings differ; names the first differences.
     """
     options = prepared.options
     described = prepared.model.describe()
@@ -150,7 +150,7 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     if record:
         _refuse_other_settings(options.out, record.settings, {"model": settings, "tasks": tasks})
         tasks = record.tasks | tasks
-    # Recorded and compared, but not refused: a repaired image may be added to the same run.
+    # Recorded and compared, but differences are accepted: a repaired image may be added to the same run.
     media = dict(record.settings.get("media", {})) if record else {}
     media |= {job.task.name: media_fingerprint(job, prepared.root) for job in prepared.jobs}
     all_settings = {"model": settings, "tasks": tasks, "media": media}
@@ -181,14 +181,14 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
 
 
 def _refuse_other_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Compare the model and the tasks that both have; tasks may be added to a run."""
+    """Refuse changed settings of the model or of shared tasks; tasks may be added to a run."""
     shared = [name for name in new["tasks"] if name in old["tasks"]]
     sides = [{"model": side["model"], "tasks": {name: side["tasks"][name] for name in shared}} for side in (old, new)]
     changed = list(differences(sides[0], sides[1]))
     if changed:
         raise UsageError(
             f"run folder {out} holds a run with other settings ({listed(changed, 3)}); "
-            "continue with the same ones, or choose another --out"
+            "resume it with the same settings, or choose another --out"
         )
 
 
@@ -263,7 +263,7 @@ def answer_units(
 
 
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
-    """Merge the shards, score, write the results; say what is incomplete."""
+    """Merge the shards, score, write the results; report what is incomplete."""
     out = prepared.options.out
     answered = []
     for job in prepared.jobs:
@@ -276,10 +276,9 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
         say(f"--audit: nothing to audit, {prepared.options.model} has no reference engine")
     if reference:
         by_task = {item.task.name: item.responses for item in answered}
-        found = audit(
+        record.audit |= audit(
             reference, prepared.jobs, by_task, prepared.decoders, prepared.options.audit, prepared.source.wants
         )
-        record.audit |= found
     record.write(out)
     scores = write_results(out, answered)
     notes = "".join(f"note: {note}\n" for note in RunFolder(out, prepared.selection.card).notes)

@@ -1,4 +1,4 @@
-"""``evalkit judge``: a judge's requests about the answers of a run, answered like any others."""
+"""``evalkit judge``: requests about the answers of a run, answered by a judge model like any others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from evalkit.runs.settings import differences
 from evalkit.runs.store import write_json
 from evalkit.selection import Job, select
 
-# No other rank waits for it.
+# Never expires: judging has one rank.
 LEASE_S = 600.0
 
 
@@ -44,10 +44,10 @@ class _Open(NamedTuple):
 
 
 class Judging(Model):
-    """A model that asks another one about answers, as often as a judge's retry rule says.
+    """A judge model with the judge's retry rule, as a model that turns requests into whole exchanges.
 
     Args:
-        model: the one that is asked.
+        model: the judge model.
         judge: how the task is judged.
         name: the judge's name, for the record.
         answers: sample and answer by id.
@@ -60,7 +60,7 @@ class Judging(Model):
         self._answers = answers
 
     def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
-        """Yield, for each answer, the exchange about it: ``response`` is the answer, ``replies`` what was replied."""
+        """Yield the exchange about each answer: ``response`` is the answer, ``replies`` are the judge's."""
         exchanges: dict[str, _Open] = {}
         while True:
             retries: list[Request] = []
@@ -86,7 +86,7 @@ class Judging(Model):
 
 def _recorded(pending: _Open, response: Response) -> list[str | None]:
     if response.response and response.response != pending.answer:
-        raise UsageError(f"id {response.id!r}: the judge's record is about another answer than the run's")
+        raise UsageError(f"id {response.id!r}: the judge record is for another answer than the run's")
     return list(response.extra["replies"])
 
 
@@ -95,17 +95,17 @@ def _at(request: Request, temperature: float) -> Request:
 
 
 def judge_run(run: Path, options: JudgeOptions) -> str:
-    """Ask a judge about every answer of a run that needs it and has not been judged by it.
+    """Judge every answer of a run that needs it and is not yet judged by this judge.
 
     Args:
         run: the run folder.
-        options: the judge and what it is asked about.
+        options: the judge and the tasks.
 
     Returns:
         The judge's name.
 
     Raises:
-        UsageError: no task of the run is judged, or the judge answered before under other settings.
+        UsageError: no task of the run uses a judge, or earlier judgements were made with other settings.
     """
     record = read_run(run)
     names = list(options.tasks or record.tasks)
@@ -115,7 +115,7 @@ def judge_run(run: Path, options: JudgeOptions) -> str:
     name = options.judge_name or source.name or NOT_NAMED
     tasks = [task for task in select(record.card, names, plugins, root).tasks if task.judge]
     if not tasks:
-        raise UsageError(f"{run}: none of its tasks is judged ({', '.join(names)})")
+        raise UsageError(f"{run}: no task uses a judge ({', '.join(names)})")
     lock = RunLock(run)
     with ExitStack() as stack:
         stack.callback(lock.close)
@@ -145,9 +145,9 @@ def _judge_task(
     job = Job(task, Recipe(prompt="{question}", max_new_tokens=judge.max_new_tokens), answered.samples, requests)
     made = plan([job], {task.name: done.keys()}, root, None, source.cost)
     left = sum(map(len, made.units))
-    say(f"{task.name}: {len(requests)} answers for {name}, {len(requests) - left} already judged, {left} to ask")
+    say(f"{task.name}: {len(requests)} answers for {name}: {len(requests) - left} already judged, {left} to judge")
     judging = Judging(model, judge, name, answers)
-    with Decoders(root) as decoders:  # never asked: a judge reads text only
+    with Decoders(root) as decoders:  # unused: a judge reads text only
         answer_units(made, [job], Ranks(), judging, "nothing", decoders, folder, lambda _: folder / "shards", LEASE_S)
     write_exchanges(folder, Judged(name, current_exchanges(folder, texts)))
 
@@ -163,7 +163,7 @@ def _requests(task: str, judge: Judge, answers: Mapping[str, tuple[Sample, str]]
 
 
 def _record_judge(folder: Path, content: dict[str, Any]) -> None:
-    """Write judge.json, or check that the judge is asked under the same settings as before."""
+    """Write judge.json, or check that the judge's settings have not changed."""
     path = folder / "judge.json"
     if path.is_file():
         try:
@@ -172,6 +172,6 @@ def _record_judge(folder: Path, content: dict[str, Any]) -> None:
             raise UsageError(f"{path}: not valid JSON ({error})") from error
         if changed := list(differences(before.get("settings"), content["settings"])):
             raise UsageError(
-                f"{folder} holds judgements under other settings ({changed[0]}); choose another --judge-name"
+                f"{folder} holds judgements made with other settings ({changed[0]}); choose another --judge-name"
             )
     write_json(path, content)

@@ -8,7 +8,7 @@ import numpy as np
 
 Box = tuple[float, float, float, float]
 
-# From this IoU on a box counts as found (Precision@1).
+# Least IoU of a correct box (Precision@1).
 THRESHOLD = 0.5
 
 
@@ -20,11 +20,11 @@ class ParsedBox(NamedTuple):
 
 
 def parse_box(answer: str) -> ParsedBox | None:
-    r"""Return the first box of an answer, or None where the official script falls back to (0, 0, 0, 0).
+    r"""Return the first box of an answer, or None if the official script falls back to (0, 0, 0, 0).
 
     The official pattern is ``\[*\[(.*?),(.*?),(.*?),(.*?)\]\]*`` (protocol sheet 8). On each line it can only match
-    from the first ``[``: the groups end at the next three commas and the first ``]`` after them. Written as a
-    search of that shape, a hostile answer of 100,000 brackets takes linear time.
+    from the first ``[``: the groups end at the next three commas and the first ``]`` after them. Written
+    as such a search, it takes linear time on a hostile answer of 100,000 brackets.
     """
     for line in answer.split("\n"):
         start = line.find("[")
@@ -46,7 +46,7 @@ def _floats(parts: list[str]) -> ParsedBox | None:
 
 
 def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
-    """Return the box in pixels: divided by 1000 when the four numbers sum to 4 or more, then scaled (float32)."""
+    """Return the box in pixels: divided by 1000 if the four numbers sum to 4 or more, then scaled (float32)."""
     with np.errstate(all="ignore"):
         box = np.asarray(parsed.values if parsed else (0, 0, 0, 0), dtype=np.float32)
         if box.sum() >= 4:
@@ -57,7 +57,7 @@ def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
 
 
 def fixed_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
-    """Return the box in pixels with the official defects mended: corners in order, and fractions only if written so.
+    """Return the box in pixels with the official defects fixed: corners in order, and fractions only if written so.
 
     Numbers are thousandths, as the model is trained to write them, unless all are at most 1 and one has a decimal
     point.
@@ -74,7 +74,7 @@ def fixed_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
 def iou(first: Box, second: Box) -> float:
     """Return intersection over union of two (x1, y1, x2, y2) boxes in float32, as torchvision's ``box_iou`` does.
 
-    No "+1" on widths; inverted boxes keep their signed area; NaN stays NaN (and so never reaches a threshold).
+    No "+1" on widths; inverted boxes keep their signed area; NaN stays NaN (and never reaches a threshold).
     """
     with np.errstate(all="ignore"):
         a, b = (np.asarray(box, dtype=np.float32) for box in (first, second))

@@ -12,10 +12,10 @@ _ALONE = re.compile(r"(?<![\w'])([B-Z]|A(?! [a-z]))(?![\w'])")  # "A person" is 
 
 
 def first_letter_choice(answer: str, options: Mapping[str, str]) -> str:
-    """Return what the official MMBench/MMMU script makes of an answer (protocol sheet 6.9, 6.11).
+    """Return the choice that the official MMBench/MMMU script reads from an answer (protocol sheet 6.9, 6.11).
 
     Stripped; one character stays as it is; a first character that is an option's letter wins ("Answer: B" gives
-    ``A``); else the first option whose text is contained; else the raw answer. The official script crashes on an
+    ``A``); else the first option whose text the answer contains; else the raw answer. The official script crashes on an
     empty answer; here it stays empty, and so is wrong.
 
     Args:
@@ -31,7 +31,7 @@ def first_letter_choice(answer: str, options: Mapping[str, str]) -> str:
 
 
 def option_token_match(answer: str, gold: str) -> bool:
-    """Return whether the official MVBench check takes an answer for right (protocol sheet 7.1).
+    """Return whether the official MVBench check counts an answer as right (protocol sheet 7.1).
 
     The first space-separated token without periods is right if it is contained in ``(a)``, or contains it; an empty
     answer is therefore always right.
@@ -46,9 +46,9 @@ def option_token_match(answer: str, gold: str) -> bool:
 
 
 def careful_choice(answer: str, options: Mapping[str, str]) -> str | None:
-    """Return the one letter an answer names, or None: the mended reading behind ``fixed_score``.
+    """Return the one letter an answer names, or None: the corrected reading behind ``fixed_score``.
 
-    In this order: a letter that opens the answer as an option does ("B", "(B) walk", "B. walk"); a letter after
+    In this order: a letter that starts the answer as an option does ("B", "(B) walk", "B. walk"); a letter after
     "answer", "option" or "choice"; the only letter in round brackets; the only option whose text occurs; the only
     capital that stands alone.
 
@@ -57,9 +57,9 @@ def careful_choice(answer: str, options: Mapping[str, str]) -> str | None:
         options: letter -> text.
     """
     for pattern in (_LEADING.match, _NAMED.search):
-        found = pattern(answer)
-        if found and found[1] in options:
-            return found[1]
+        match = pattern(answer)
+        if match and match[1] in options:
+            return match[1]
     lowered = answer.casefold()
     candidates = (
         {letter for letter in _BRACKETED.findall(answer) if letter in options},

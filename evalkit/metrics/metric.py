@@ -54,19 +54,19 @@ class Metric:
     """One number of a task.
 
     Attributes:
-        name: as the field calls it.
+        name: its standard name.
         counts: what the score lines of one media group add to the named sums. The lines have values (official ones, or
             fixed ones for the fixed score) and a ``group`` in common; lines that count together must be among them, see
             ``together``.
-        value: the metric on the card's scale, from the sums; plain arithmetic, since the sums are numpy arrays. Not a
-            number (0/0) if the sums do not define it: intervals leave such a resample out, and such a score is 0.
-        maximum: the most it can be, on the card's scale: 100 for percent, 1000 for OCRBench, 2800 for MME.
-        decimals: digits that are printed after the point.
+        value: the metric on the card's scale, from the sums; plain arithmetic, since the sums are numpy arrays. NaN
+            (0/0) if undefined: intervals skip such a resample, and such a score is 0.
+        maximum: its largest value, on the card's scale: 100 for percent, 1000 for OCRBench, 2800 for MME.
+        decimals: decimal places to print.
         is_mean: whether ``counts`` gives ``sum`` and ``n`` alone and ``value`` is proportional to their ratio: exact
             intervals and tests are known for means.
         together: names of ``Sample.keys`` whose equal values count together (``all_right``). Samples with the same
-            value must be in the same media group, or scoring ends with an error: sums over groups could not hold them.
-        fixed: the metric of the fixed score, if it differs (the official one leaves answers out of its mean).
+            value must be in the same media group, or scoring fails: sums over groups cannot represent them.
+        fixed: the metric of the fixed score, if it differs (the official one excludes answers from its mean).
     """
 
     name: str
@@ -108,7 +108,7 @@ def _over_sets(keyed: Iterable[tuple[object, SampleScore]]) -> Mapping[str, floa
         value = line.value or 0.0
         sets[key] = min(value, sets.get(key, value))
     total = 0.0
-    for value in sets.values():  # sum() rounds otherwise from Python 3.12 on, and the draws would depend on that
+    for value in sets.values():  # sum() rounds differently from Python 3.12 on, and the draws would depend on that
         total += value
     return {"sum": total, "n": float(len(sets))}
 
@@ -124,10 +124,10 @@ def mean(
     """Return the mean over questions; the rotations of a question (``Task.unit``) are one, right only if all are.
 
     Args:
-        name: as the field calls it.
+        name: its standard name.
         maximum: the mean of right answers alone.
-        decimals: digits that are printed.
-        included: says which lines are in the mean, official and fixed; None takes all.
+        decimals: decimal places to print.
+        included: selects the lines in the mean, official and fixed; None takes all.
         fixed: the metric of the fixed score; None: the same.
     """
 
@@ -146,10 +146,10 @@ def all_right(name: str, key: str, *, maximum: float = 100.0, decimals: int = 2)
     MME's acc_plus by image, HallusionBench's fAcc by figure and qAcc by question.
 
     Args:
-        name: as the field calls it.
+        name: its standard name.
         key: name in ``Sample.keys``; the values are unique in the task ("OCR/1.jpg"), and each within one media group.
         maximum: the mean of right answers alone.
-        decimals: digits that are printed.
+        decimals: decimal places to print.
     """
     return Metric(
         name=name, counts=lambda lines: _over_sets((line.keys[key], line) for line in lines), maximum=maximum,
@@ -158,9 +158,9 @@ def all_right(name: str, key: str, *, maximum: float = 100.0, decimals: int = 2)
 
 
 def count(name: str, *, maximum: float) -> Metric:
-    """Return how many questions are right, of as many as there are (OCRBench); ``maximum`` is the whole split's.
+    """Return the number of right answers (OCRBench); ``maximum`` is the whole split's.
 
-    A resample holds more or fewer questions than there are: its mean is taken times the number there are.
+    A resample may have more or fewer questions than the task: its mean is multiplied by the task's number.
     """
     return Metric(
         name=name, counts=by_question, maximum=maximum, decimals=0, is_mean=True,
@@ -192,12 +192,12 @@ def confusion(label: str = "label", positive: str = "yes") -> Count:
 
 
 def precision(label: str = "label", positive: str = "yes") -> Metric:
-    """Return the share of right ones among the answers that say positive, percent (see ``confusion``)."""
+    """Return the share of right answers among the positive answers, percent (see ``confusion``)."""
     return _of_confusion("precision", label, positive, lambda sums: (sums["tp"], sums["tp"] + sums["fp"]))
 
 
 def recall(label: str = "label", positive: str = "yes") -> Metric:
-    """Return the share of the positive questions that are answered right, percent (see ``confusion``)."""
+    """Return the share of right answers among the positive questions, percent (see ``confusion``)."""
     return _of_confusion("recall", label, positive, lambda sums: (sums["tp"], sums["tp"] + sums["fn"]))
 
 
@@ -210,9 +210,9 @@ def _of_confusion(name: str, label: str, positive: str, parts: Callable[[Sums], 
     def value(sums: Sums) -> Any:
         import numpy as np
 
-        found, among = parts(sums)
-        # 0/0 is 0, as scikit-learn has it: whoever never says yes has no precision.
-        return 100 * found / np.where(among == 0, 1.0, among)
+        hits, total = parts(sums)
+        # 0/0 is 0, as in scikit-learn: the precision of a model that never says yes.
+        return 100 * hits / np.where(total == 0, 1.0, total)
 
     return Metric(name=name, counts=confusion(label, positive), value=value)
 
@@ -230,13 +230,13 @@ def mean_of(name: str, parts: Sequence[Metric], *, decimals: int = 2) -> Metric:
 def _combined(name: str, parts: Sequence[Metric], divisor: int, decimals: int) -> Metric:
     def counts(lines: Sequence[SampleScore]) -> Mapping[str, float]:
         return {
-            f"{place}{_PART}{key}": value
-            for place, part in enumerate(parts)
+            f"{index}{_PART}{key}": value
+            for index, part in enumerate(parts)
             for key, value in part.counts(lines).items()
         }
 
     def value(sums: Sums) -> Any:
-        return sum(part.value(sums.part(str(place))) for place, part in enumerate(parts)) / divisor
+        return sum(part.value(sums.part(str(index))) for index, part in enumerate(parts)) / divisor
 
     fixed = [part.fixed or part for part in parts]
     return Metric(
@@ -250,20 +250,20 @@ def per(name: str, key: str, part: Metric, *, maximum: float, decimals: int = 2)
     """Return the sum of a metric over the parts of a benchmark (MME's 14 tasks).
 
     Args:
-        name: as the field calls it.
+        name: its standard name.
         key: name in ``Sample.keys`` of the sample's part.
         part: the metric of each part.
         maximum: the sum over all parts of the whole benchmark.
-        decimals: digits that are printed.
+        decimals: decimal places to print.
     """
 
     def counts(lines: Sequence[SampleScore]) -> Mapping[str, float]:
-        found: dict[str, list[SampleScore]] = {}
+        by_part: dict[str, list[SampleScore]] = {}
         for line in lines:
-            found.setdefault(line.keys[key], []).append(line)
+            by_part.setdefault(line.keys[key], []).append(line)
         return {
             f"{value}{_PART}{inner}": number
-            for value, some in found.items()
+            for value, some in by_part.items()
             for inner, number in part.counts(some).items()
         }
 

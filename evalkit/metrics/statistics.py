@@ -15,10 +15,10 @@ from evalkit.metrics.sums import Array, GroupSums
 RESAMPLES = 10_000
 SEED = 20240704
 ALPHA = 0.05
-# Up to so many outcomes of an exchange are enumerated, which is exact; more are drawn.
+# Up to this many outcomes of an exchange are enumerated, which is exact; beyond, they are drawn.
 ENUMERATED = 65_536
 _CHUNK = 4_000_000
-# Sums and differences that are equal but for rounding count as equal.
+# Sums and differences that differ only by rounding count as equal.
 _DIGITS = 9
 _TOLERANCE = 10.0**-_DIGITS
 
@@ -107,11 +107,11 @@ def interval(
         resamples: number of resamples.
 
     Returns:
-        The percentile interval of resampled values; that of Clopper and Pearson for a mean of values that are all 0 or
-        all 1, which resamples do not spread.
+        The percentile interval of resampled values; the Clopper-Pearson interval for a mean of values that are all 0
+        or all 1, whose resamples are all equal.
     """
     if len({group for part in parts.values() for group in part.groups}) < 2:
-        return Interval(None, "one media group")  # it says nothing about the spread between groups
+        return Interval(None, "one media group")  # no information about the spread between groups
     if exact and len(parts) == 1 and combine is plain_mean:
         (part,) = parts.values()
         if (edges := _clopper_pearson(part)) is not None:
@@ -128,8 +128,8 @@ def interval(
 def _clopper_pearson(part: GroupSums) -> tuple[float, float] | None:
     """Return the exact interval of a mean whose values are all 0 or all 1, n being the media groups; else None.
 
-    Clopper and Pearson 1934: the bounds are quantiles of beta distributions, which for no or only successes are
-    (alpha/2)^(1/n) away from the other end.
+    Clopper and Pearson 1934: the bounds are quantiles of beta distributions; with no successes or only successes, they
+    are (alpha/2)^(1/n) away from the opposite end.
     """
     if not part.metric.is_mean:
         return None
@@ -189,8 +189,8 @@ def exchange_test(pairs: Pairs, combine: Combine = plain_mean, seed: int = SEED)
     """Test whether two runs differ in a task's metric, or in a row of a card.
 
     If both runs are equally good, it is chance which of them gave which answers about a media group: each group's
-    answers are exchanged between the runs with probability 1/2, and the difference of the metrics is taken again. Valid
-    for any metric, few changes and clustered questions alike. All exchanges are enumerated if there are few distinct
+    answers are exchanged between the runs with probability 1/2, and the difference of the metrics is recomputed. Valid
+    for any metric, with few changes and clustered questions too. All exchanges are enumerated if there are few distinct
     ones, which is the exact McNemar test if no group changes by more than one right or wrong answer; else 10,000 are
     drawn.
 
@@ -243,15 +243,15 @@ def exchange(run: Array, base: Array, statistic: Callable[[Array], Array], seed:
     first = np.take_along_axis(run - base, (run != base).argmax(axis=1)[:, None], axis=1) > 0
     kinds, counts = np.unique(
         np.concatenate([np.where(first, run, base), np.where(first, base, run)], axis=1), axis=0, return_counts=True
-    )  # which of the two runs gave which answers makes no other kind
+    )  # swapping the answers of the two runs does not change the kind
     one, other = np.split(kinds, 2, axis=1)
     few = len(counts) == 1 or prod(int(count) + 1 for count in counts) <= ENUMERATED
     as_low, as_high = [], []
     for kept, weights in _all_exchanges(counts) if few else _drawn_exchanges(counts, seed):
         gaps = gap(kept @ one + (counts - kept) @ other, kept @ other + (counts - kept) @ one)
-        # A gap that is not a number (no resample has a score) counts on both sides.
+        # A NaN gap (undefined metric) counts on both sides.
         as_low.append(fsum(weights[~(gaps > observed + _TOLERANCE)]))
-        as_high.append(fsum(weights[~(gaps > -observed + _TOLERANCE)]))  # exchanging all turns a gap's sign
+        as_high.append(fsum(weights[~(gaps > -observed + _TOLERANCE)]))  # exchanging all groups flips the sign
     drop, rise = (min(1.0, fsum(side)) if few else (1 + fsum(side)) / (1 + RESAMPLES) for side in (as_low, as_high))
     return PValues(drop, rise)
 
@@ -260,7 +260,7 @@ Exchanges = Iterator[tuple[npt.NDArray[np.int64], Array]]
 
 
 def _all_exchanges(counts: npt.NDArray[np.int64]) -> Exchanges:
-    """Yield how many clusters of each kind keep their place, shape (outcomes, kinds), with the probabilities."""
+    """Yield how many clusters of each kind are not exchanged, shape (outcomes, kinds), with the probabilities."""
     states = np.indices(tuple(int(count) + 1 for count in counts)).reshape(len(counts), -1)
     yield states.T, np.asarray(prod(_halves(int(count))[row] for count, row in zip(counts, states, strict=True)))
 
@@ -275,37 +275,37 @@ def _drawn_exchanges(counts: npt.NDArray[np.int64], seed: int) -> Exchanges:
 
 
 def _halves(n: int) -> Array:
-    """Return the binomial distribution with probability 1/2, shape (n + 1,); exact but for the last rounding."""
-    ways, all_ways, found = 1, 2**n, []
+    """Return the binomial distribution with probability 1/2, shape (n + 1,); exact up to the final rounding."""
+    ways, all_ways, probabilities = 1, 2**n, []
     for k in range(n + 1):
-        found.append(ways / all_ways)
+        probabilities.append(ways / all_ways)
         ways = ways * (n - k) // (k + 1)
-    return np.array(found)
+    return np.array(probabilities)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values: testing several tasks keeps the chance of any false alarm at alpha."""
     adjusted = [0.0] * len(p_values)
     floor = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        floor = max(floor, min(1.0, p_values[place] * (len(p_values) - rank)))
-        adjusted[place] = floor
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = floor
     return adjusted
 
 
 def detectable_drop(differences: Array, alpha: float, one_wrong: float, maximum: float, power: float = 0.8) -> float:
-    """Return the smallest drop that a one-sided test at alpha finds with this power.
+    """Return the smallest drop that a one-sided test at alpha detects with this power.
 
-    If hardly an answer changed the resamples show no spread, and yet less than so many wrong answers, each on a media
-    group of its own, would never be significant in an exchange test (2^-count <= alpha): the drop that these make is
-    the least.
+    If almost no answer changed, the resamples show no spread. But an exchange test needs a minimum count of wrong
+    answers, each in a media group of its own, to be significant (2^-count <= alpha): the drop that they cause is the
+    lower bound.
 
     Args:
         differences: resampled differences of the metric, on its own scale.
-        alpha: level of the test.
+        alpha: significance level of the test.
         one_wrong: what a wrong answer costs.
         maximum: of the metric.
-        power: chance to find it.
+        power: probability of detection.
     """
     normal = NormalDist()
     spread = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)) * float(np.nanstd(differences))

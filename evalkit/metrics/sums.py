@@ -1,4 +1,4 @@
-"""What media groups add to the sums of which a metric is a function: the table behind scores, intervals and tests."""
+"""The sums of a metric by media group: the table behind scores, intervals and tests."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class GroupSums(NamedTuple):
     @property
     def totals(self) -> dict[str, float]:
         """The sums over all groups."""
-        return {name: fsum(self.table[:, place]) for place, name in enumerate(self.columns)}
+        return {name: fsum(self.table[:, index]) for index, name in enumerate(self.columns)}
 
     @property
     def score(self) -> float:
-        """The metric on the card's scale; 0 if its sums do not define it.
+        """The metric on the card's scale; 0 if undefined.
 
         Raises:
             UsageError: it is infinite.
@@ -67,15 +67,15 @@ class GroupSums(NamedTuple):
 
     def value(self, sums: Array) -> Array:
         """Return the metric of resampled sums of shape (resamples, columns)."""
-        return self.metric.of(Sums({name: sums[:, place] for place, name in enumerate(self.columns)}, self.totals))
+        return self.metric.of(Sums({name: sums[:, index] for index, name in enumerate(self.columns)}, self.totals))
 
     def column(self, name: str) -> Array:
         """Return one of the sums, shape (groups,)."""
         return self.table[:, self.columns.index(name)]
 
     def over(self, columns: Sequence[str]) -> GroupSums:
-        """Return the same with these columns; one that is missing is 0."""
-        known = {name: self.table[:, place] for place, name in enumerate(self.columns)}
+        """Return the same sums with these columns; a missing one is 0."""
+        known = {name: self.table[:, index] for index, name in enumerate(self.columns)}
         absent = np.zeros(len(self.groups))
         return self._replace(
             columns=tuple(columns), table=np.column_stack([known.get(name, absent) for name in columns])
@@ -86,7 +86,7 @@ def group_sums(metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:
     """Return what each media group adds to a metric's sums.
 
     Raises:
-        UsageError: lines that count together are of several media groups, or a line lacks a key of the metric.
+        UsageError: lines that count together are in different media groups, or a line lacks a key of the metric.
     """
     _refuse_split_sets(metric, lines)
     groups: dict[str, list[SampleScore]] = {}
@@ -96,7 +96,7 @@ def group_sums(metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:
         counted = [metric.counts(some) for some in groups.values()]
     except KeyError as error:
         raise UsageError(
-            f"metric {metric.name!r}: a sample has no key {error}; the task's load sets Sample.keys"
+            f"metric {metric.name!r}: a sample lacks the key {error}; set Sample.keys in the task's load"
         ) from error
     columns = tuple(dict.fromkeys(name for some in counted for name in some))
     table = np.array([[some.get(name, 0.0) for name in columns] for some in counted], dtype=np.float64)
@@ -104,7 +104,7 @@ def group_sums(metric: Metric, lines: Sequence[SampleScore]) -> GroupSums:
 
 
 def _refuse_split_sets(metric: Metric, lines: Sequence[SampleScore]) -> None:
-    """Refuse samples that count together and are not of one media group: sums over groups cannot hold their metric."""
+    """Refuse samples that count together but not in one media group: sums over groups cannot represent their metric."""
     first: dict[tuple[str, str | None], SampleScore] = {}
     for line in lines:
         sets = [(key, line.keys.get(key)) for key in metric.together]

@@ -16,7 +16,7 @@ _NUMBER_WORDS = {
 } | {"none": "0"}
 _ARTICLES = {"a", "an", "the"}
 # The sheet's rule 3: the misspelt lookbehind never stops a match, so only a following digit protects a period;
-# the flag passed in the place of the count allows 32 removals.
+# the flag passed as the count allows 32 removals.
 _OFFICIAL_PERIOD = re.compile(r"\.(?!\d)")
 _OFFICIAL_REMOVALS = int(re.UNICODE)
 _INTENDED_PERIOD = re.compile(r"(?<!\d)\.(?!\d)")
@@ -35,11 +35,11 @@ wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you'
 
 
 def _contractions() -> dict[str, str]:
-    """Map each contraction that lacks exactly one apostrophe to the whole one (capitalised keys can never match)."""
+    """Map each contraction without one of its apostrophes to the whole one (capitalised keys can never match)."""
     whole = {
-        word[:place] + word[place + 1 :]: word
+        word[:index] + word[index + 1 :]: word
         for word in _CONTRACTED
-        for place, letter in enumerate(word)
+        for index, letter in enumerate(word)
         if letter == "'"
     }
     return whole | {"somebody'd": "somebodyd"}  # written the wrong way round in the official table
@@ -54,7 +54,7 @@ def normalise(text: str, *, official_periods: bool = True) -> str:
     Args:
         text: an answer.
         official_periods: the official period rule, at most 32 periods and none before a digit; False takes the
-            intended one: every period that stands between no digits.
+            intended one: every period that is not next to a digit.
     """
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     text = text.replace("\n", " ").replace("\t", " ").strip()

@@ -60,7 +60,7 @@ def load_model(path: str, **options: Any) -> Any:
 
 
 def _schemes(plugins: Sequence[str]) -> Iterator[tuple[str, Callable[[str, Any], Source] | str]]:
-    """Yield each scheme and what makes its source (or where that is), of evalkit, of entry points, of plugin files."""
+    """Yield each scheme and its source class (or the path to it): built in, of entry points, of plugin files."""
     from evalkit.plugins import load_point, module_of
 
     for module in pkgutil.iter_modules(__path__):
@@ -83,10 +83,10 @@ def _checked(scheme: str, kind: type | None, given: Mapping[str, Any]) -> Any:
         if key not in known:
             near = get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{scheme} has no option {key!r}{hint} (its options: {', '.join(known) or 'none'})")
+            raise UsageError(f"unknown option {key!r} for {scheme}{hint} (its options: {', '.join(known) or 'none'})")
     try:
         return TypeAdapter(kind).validate_python(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{scheme}: option {key!r}: {first['msg']} (it is {str(first['input'])[:60]!r})") from error
+        raise UsageError(f"{scheme}: option {key!r}: {first['msg']} (got {str(first['input'])[:60]!r})") from error

@@ -1,4 +1,4 @@
-"""What every model is to the rest of evalkit: a source that is known without weights, and the model that it opens."""
+"""The model interface: a source, which is known without weights, and the model that it opens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pixels = list[npt.NDArray[np.uint8]]
 # What a model looks at: tiles cut as the recipe says, whole RGB images, image files as bytes, or nothing.
 Wants = Literal["tiles", "images", "bytes", "nothing"]
 
-# Costs of the released 1B model in relation to each other, see docs/performance.md: a tile is encoded and its 256
+# Relative costs of the released 1B model, see docs/performance.md: a tile is encoded and its 256
 # tokens join the prefix; a question has a few tokens of its own; each token of an answer is a step.
 TILE_COST, QUESTION_COST, TOKEN_COST = 4.0, 0.1, 0.02
 
@@ -40,14 +40,14 @@ class Model:
     """Answers groups of requests."""
 
     def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
-        """Yield each request's response the moment it is there, in any order.
+        """Yield each request's response as soon as it is ready, in any order.
 
-        An exception is the failure of the requests in flight: they are retried in smaller groups, down to one, and what
+        An exception fails the requests in flight: they are retried in smaller groups, down to one, and a request that
         fails alone is that sample's ``model_error``. Two exceptions end the rank instead, with nothing written for the
         requests in flight: ``ModelUnavailable`` and ``UsageError``.
 
         Args:
-            groups: to be taken one by one, as many at a time as the model works on together.
+            groups: to be taken one at a time, until the model has as many in flight as it can process together.
         """
         raise NotImplementedError
 
@@ -56,7 +56,7 @@ class Model:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return what run.json records of the model: settings that can move an answer under ``settings``."""
+        """Return what run.json records about the model; settings that can change an answer go under ``settings``."""
         return {}
 
 
@@ -80,7 +80,7 @@ class LocalRank(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a task asks of a model in all, for estimates.
+    """The total work of a task, for estimates.
 
     Attributes:
         tiles: distinct tiles, each encoded once.
@@ -101,13 +101,13 @@ class NoOptions:
 class Source:
     """What ``--model`` names, known without its weights: enough for ``show``, ``--dry-run`` and fingerprints.
 
-    A source is made by ``SOURCE(rest, options)``: what stands behind ``SCHEME:`` and an instance of ``options``.
+    It is constructed as ``SOURCE(rest, options)``: the text after ``SCHEME:`` and an instance of ``options``.
 
     Attributes:
         options: dataclass of the options that ``-M key=value`` sets; values are checked against its annotations.
         wants: what the model looks at, see ``MediaGroup.media``.
         tile_size: side of its tiles in pixels; None takes the card's.
-        name: what its answers are attributed to; None if the source cannot tell.
+        name: what its answers are attributed to; None if unknown.
     """
 
     options: ClassVar[type] = NoOptions
@@ -120,15 +120,15 @@ class Source:
         return {}
 
     def refuses(self, recipe: Recipe) -> str | None:
-        """Return why the model cannot be asked in this way; None if it can."""
+        """Return why the model does not support a recipe; None if it does."""
         return None
 
     def render(self, request: Request, layouts: Sequence[Layout]) -> Rendered | None:
-        """Return what the model reads for a request whose media are cut so; None if the source cannot tell."""
+        """Return what the model reads for a request with these layouts; None if unknown."""
         return None
 
     def cost(self, tiles: int, answers: Iterable[int]) -> float:
-        """Return what a media group costs; only proportions matter.
+        """Return what a media group costs; only ratios matter.
 
         Args:
             tiles: its tiles.
@@ -137,7 +137,7 @@ class Source:
         return TILE_COST * tiles + sum(QUESTION_COST + TOKEN_COST * tokens for tokens in answers)
 
     def seconds(self, work: Work) -> float | None:
-        """Return the estimated time of one rank for some work; None if the source cannot tell."""
+        """Return the estimated time of one rank for some work; None if unknown."""
         return None
 
     def open(self, local: LocalRank) -> Model:

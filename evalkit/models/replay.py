@@ -30,7 +30,7 @@ class ReplaySource(Source):
             raise UsageError(f"replay: {self.path} is neither a predictions file nor a run folder")
         self.files = sorted(self.path.glob("*/predictions.jsonl")) if self.path.is_dir() else [self.path]
         if not self.files:
-            raise UsageError(f"replay: run folder {self.path} holds no <task>/predictions.jsonl")
+            raise UsageError(f"replay: run folder {self.path} contains no <task>/predictions.jsonl")
 
     @cached_property
     def model(self) -> ReplayModel:
@@ -39,7 +39,7 @@ class ReplaySource(Source):
 
     @cached_property
     def name(self) -> str | None:  # type: ignore[override]
-        """The model that all lines of a judge's record name."""
+        """The one model named in all lines of a judge record; None if there is none."""
         lines = [line for task in self.model.by_task.values() for line in task.values()]
         names = {line.extra.get("model") for line in lines}
         name = names.pop() if len(names) == 1 else None
@@ -71,7 +71,7 @@ class ReplayModel(Model):
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return where the responses are from."""
+        """Return the origin of the responses."""
         return {"kind": "replay", "source": str(self.path)}
 
     def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:

@@ -1,1 +1,1 @@
-"""What people look at: tables of scores."""
+"""Output for readers: tables, comparisons, plots, reports."""

@@ -26,7 +26,7 @@ from evalkit.runs.folder import RunFolder
 from evalkit.runs.record import read_run
 from evalkit.runs.settings import differences
 
-# A difference in an earlier group moves scores more; a key that is in none comes last.
+# Earlier keys have a larger effect on scores; unlisted keys come last.
 EFFECT = (
     "checkpoint", "responses_sha256", "limit", "data_files", "media", "prompt", "max_tiles", "thumbnail",
     "enlarge", "merge", "frames", "frame_rule", "keep_mode", "jpeg", "max_new_tokens", "min_new_tokens", "dtype",
@@ -49,14 +49,14 @@ class TaskDifference:
         ci95: its interval by paired cluster bootstrap; None with fewer than two media groups.
         p_drop: one-sided p-value of a drop (statistics.exchange_test).
         p_adjusted: the same after Holm's correction over all tasks.
-        detectable: smallest drop, in points, that this comparison finds with 80 % power in one task alone (at alpha
-            over the number of tasks, as Holm's correction asks); None as for ci95.
+        detectable: smallest drop, in points, that this comparison detects with 80 % power in one task alone (at alpha
+            over the number of tasks, as Holm's correction requires); None as for ci95.
         n: samples compared.
         only_run: ids the base lacks.
         only_base: ids the run lacks, or did not answer.
         better: ids whose value rose.
         worse: ids whose value fell.
-        disagree: ids on which the run's official and mended values differ.
+        disagree: ids on which the run's official and fixed values differ.
     """
 
     task: str
@@ -105,7 +105,7 @@ def compare(
         base: those of the baseline.
         metrics: the card's metric of each task.
         settings: settings of the run and of the base, as in run.json.
-        alpha: level at which ``detectable`` is given.
+        alpha: significance level of ``detectable``.
 
     Raises:
         UsageError: they share no scored task.
@@ -199,8 +199,7 @@ def row_p_value(
         combine: the row's value from those of its tasks.
 
     Returns:
-        The p-value of one joint exchange of the media groups (statistics.exchange_test); None if the runs have other
-        samples.
+        The p-value of one joint exchange of the media groups (statistics.exchange_test); None if the samples differ.
     """
     if any([line.id for line in run[name]] != [line.id for line in base[name]] for name in metrics):
         return None
@@ -230,8 +229,8 @@ class ComparedFolders(NamedTuple):
 
     Attributes:
         comparison: of the tasks that both have.
-        lost: tasks of the base that the run has no scores of.
-        notes: what must be said of either run (random weights, ...).
+        lost: tasks of the base without scores in the run.
+        notes: caveats about either run (random weights, ...).
     """
 
     comparison: Comparison
@@ -255,7 +254,7 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
     for name, metric in metrics.items():
         if (other := theirs.summary(name).metric) != metric.name:
             raise UsageError(
-                f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; score one again"
+                f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; rescore one of them"
             )
     return ComparedFolders(compare(lines[0], lines[1], metrics, (settings[0], settings[1]), alpha), lost, notes)
 
@@ -271,8 +270,8 @@ def regressions(comparison: Comparison, alpha: float, max_drop: float) -> list[T
 
 
 def comparison_rows(comparison: Comparison) -> list[list[str]]:
-    """Return head and a row per task."""
-    rows = [["task", "run", "base", "difference", "95%", "p of a drop", "Holm", "detectable drop", "n"]]
+    """Return the header and a row per task."""
+    rows = [["task", "run", "base", "difference", "95%", "p (drop)", "p (Holm)", "min. detectable", "n"]]
     for item in comparison.tasks:
         digits = item.decimals
         ci = "-" if item.ci95 is None else "[{0:+.{2}f}, {1:+.{2}f}]".format(*item.ci95, digits)
@@ -283,7 +282,7 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def comparison_lines(comparison: Comparison, shown: int = 5) -> list[str]:
-    """Return the comparison for reading, as Markdown."""
+    """Return the comparison as lines of Markdown."""
     head, *rows = comparison_rows(comparison)
     lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---|---:|---:|---:|---:|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]

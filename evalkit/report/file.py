@@ -44,7 +44,7 @@ class ReportOptions:
         against: another run, for flips.
         card: the card.
         data_root: where the data is now; None takes the run's.
-        images: most images and videos whose pictures go into the file.
+        images: most images and videos to embed.
     """
 
     run: Path
@@ -78,7 +78,7 @@ class Album:
     wanted: set[tuple[Any, ...]] = field(default_factory=set)
 
     def offer(self, view: View) -> None:
-        """Keep a medium's pictures, if there is room."""
+        """Embed a medium's pictures, if the limit allows."""
         key = self._key(view)
         self.wanted.add(key)
         if key in self.entries or not self.room:
@@ -129,7 +129,7 @@ def write_report(options: ReportOptions) -> int:
     """Write the report.
 
     Returns:
-        0, or 3 where data files of the run's tasks are missing or samples have no answer.
+        0, or 3 if data files of the run's tasks are missing or samples have no answer.
 
     Raises:
         UsageError: a folder holds no run.
@@ -164,7 +164,7 @@ def write_report(options: ReportOptions) -> int:
 
 
 def _other(against: Path | None, folders: Sequence[RunFolder], task: str) -> Other:
-    """Return response and score of each sample of the other run; empty where it has not run the task."""
+    """Return response and score of each sample of the other run; empty if it has not run the task."""
     if against is None or task not in folders[0].tasks:
         return {}
     responses = read_predictions(against / task / "predictions.jsonl")
@@ -223,13 +223,13 @@ def _warnings(view: RunView, album: Album) -> Iterator[str]:
         yield album.left_out()
     for task in view.tasks:
         if task.other_data:
-            yield f"{task.task.name}: the data now lead to other prompts or pictures than those the run was asked with"
+            yield f"{task.task.name}: the data has changed: prompts or pictures differ from the run's"
     if view.missing:
         yield f"data files are missing: {', '.join(view.missing)}"
 
 
 def _scores(folder: RunFolder) -> PrintedTable:
-    """Return a line per metric of each task; what is not of one metric stands in the first line."""
+    """Return a line per metric of each task; values of the whole task are in the first line."""
     rows = []
     for name in folder.tasks:
         summary = folder.summary(name)

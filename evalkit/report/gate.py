@@ -1,4 +1,4 @@
-"""``check``: a verdict per task against a baseline run or the published numbers, and its files for CI systems."""
+"""``check``: a gate per task against a baseline run or the published numbers, and its files for CI systems."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Gate:
 
 
 def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_drop: float) -> Gate:
-    """Judge a run against a baseline run.
+    """Check a run against a baseline run.
 
     Args:
         comparison: the paired comparison.
-        lost: tasks of the baseline that the run has no scores of.
-        alpha: largest accepted chance of a false alarm over all tasks.
-        max_drop: points of a metric's own scale that its score may fall, significant or not.
+        lost: tasks of the baseline without scores in the run.
+        alpha: significance level, over all tasks together.
+        max_drop: allowed drop in points of a metric's own scale, significant or not.
     """
     fallen = {item.task for item in regressions(comparison, alpha, max_drop)}
     checks = []
@@ -71,12 +71,12 @@ def against_run(comparison: Comparison, lost: Sequence[str], alpha: float, max_d
         if item.only_base:
             detail += f"; {len(item.only_base)} samples of the baseline have no answer, e.g. {item.only_base[0]}"
         checks.append(Check(item.task, status, detail))
-    checks += [Check(name, "incomplete", "the baseline has this task, the run has no scores of it") for name in lost]
+    checks += [Check(name, "incomplete", "the baseline has scores of this task, the run does not") for name in lost]
     return Gate(checks)
 
 
 def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
-    """Judge the rows of a card that a run has scores of against the published numbers.
+    """Check the rows of a card that a run has scores of against the published numbers.
 
     A row regressed if the published number, taken as its rounding interval, lies above our 95 % interval, and our score
     lies more than ``max_drop`` points under it.
@@ -114,9 +114,9 @@ def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
 
 
 def gate_lines(gate: Gate) -> list[str]:
-    """Return the checks as a Markdown table (a step summary of GitHub Actions takes it as it is)."""
+    """Return the checks as a Markdown table (fit for a GitHub Actions step summary)."""
     marks = {"passed": "passed", "regression": "**regression**", "incomplete": "*incomplete*"}
-    lines = ["| task | verdict | numbers |", "|---|---|---|"]
+    lines = ["| task | status | numbers |", "|---|---|---|"]
     return lines + [f"| {check.name} | {marks[check.status]} | {check.detail} |" for check in gate.checks]
 
 

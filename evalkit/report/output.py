@@ -38,7 +38,7 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool,
         by_task: one table of all tasks instead of the card's.
 
     Raises:
-        UsageError: a folder holds no run, or Hub metadata is asked for several runs.
+        UsageError: a folder holds no run, or several runs are given for Hub metadata.
     """
     card = load_card(card_name)
     if by_task:
@@ -48,7 +48,7 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool,
         shown = card.model_copy(update={"tables": []}) if by_task else card
         return render(build(shown, folders), output, compact)
     if len(folders) != 1:
-        raise UsageError(f"--format {output} is the metadata of one model: give one run")
+        raise UsageError(f"--format {output} takes exactly one run")
     record = read_run(runs[0])
     name = Path(str(record.model.get("name", runs[0].name))).name
     found = list(_measurements(folders[0], card, record.plugins))

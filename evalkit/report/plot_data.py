@@ -51,7 +51,7 @@ def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str 
         try:
             views.append(open_view(run, folder, card, data_root))
         except (IncompleteError, UsageError) as error:
-            say(f"plots of single samples are left out: {error}")
+            say(f"per-sample plots are skipped: {error}")
     plots = [*score_plots(folders, card), *sample_plots(views, [layouts_of(view) for view in views])]
     if not plots:
         raise UsageError("the runs have no scores to plot")
@@ -66,7 +66,7 @@ def write_plots(runs: Sequence[Path], out: Path, card_name: str, data_root: str 
 
 
 def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
-    """Return the plots that need scores only."""
+    """Return the plots that only need scores."""
     tables = build(card, folders)
     plots = [plot for data in tables if (plot := score_plot(data))]
     plots += [plot] if (plot := bar_plot(tables, card)) else []
@@ -121,13 +121,13 @@ def sample_plots(views: Sequence[RunView], cuts: Sequence[Cuts]) -> list[Plot]:
     if found := _series(views, count):
         plots.append(trend_plot("tiles", "Score against number of tiles", "number of tiles", found))
     if found := _series(views, length):
-        unit = "length of the answer (tokens; characters of recorded answers)"
-        plots.append(trend_plot("length", "Score against length of the answer", unit, found))
+        unit = "answer length (tokens; characters for recorded answers)"
+        plots.append(trend_plot("length", "Score against answer length", unit, found))
     return plots
 
 
 def answer_length(item: Item) -> int:
-    """Return the length of an answer in tokens, or in characters where nobody counted tokens."""
+    """Return the length of an answer in tokens, or in characters if tokens were not counted."""
     tokens = item.response.output_tokens
     return len(item.response.response) if tokens is None else tokens
 

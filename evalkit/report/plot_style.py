@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with every common colour vision; the same order of markers and hatches.
+# Okabe and Ito's colours, distinct under common colour blindness; markers and hatches in the same order.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "v", "P", "X")
 LINES = ("-", "--", ":", "-.")
@@ -23,12 +23,12 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen H
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One plot, drawn when it is asked for.
+    """One plot, drawn on demand.
 
     Attributes:
         name: of its files.
         title: its heading.
-        about: what it shows, in words: the text beside it and for those who cannot see it.
+        about: what it shows, in words: caption and alternative text.
         draw: returns it, inside a theme.
     """
 
@@ -41,7 +41,7 @@ class Plot:
 def image(plot: Plot, output: str, theme: str = "light") -> bytes:
     """Return a plot as the bytes of an ``svg`` or ``png`` file; the same input gives the same bytes."""
     with _themed(theme), warnings.catch_warnings():
-        # An SVG's text is drawn by its viewer's fonts; in a PNG a box stands for a glyph that no font here has.
+        # An SVG's text uses the viewer's fonts; in a PNG, a box stands for a glyph missing from all fonts here.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = plot.draw()
         figure.suptitle(plot.title, fontsize="medium", fontweight="bold")
@@ -82,7 +82,7 @@ def _themed(theme: str) -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches that fits its parts by itself."""
+    """Return an empty figure of a size in inches with automatic layout."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

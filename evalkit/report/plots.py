@@ -1,4 +1,4 @@
-"""Plots of scores, drawn by matplotlib without a display; colours always go with another marker, hatch or line."""
+"""Plots of scores, drawn by matplotlib without a display; colours always come with a marker, hatch or line style."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PANEL_COLUMNS = 3
 
 
 class Series(NamedTuple):
-    """What one run says of one task.
+    """One run's points of one task.
 
     Attributes:
         label: the run.
@@ -63,7 +63,7 @@ def _share(row: Row, value: float) -> float:
 
 
 def score_plot(data: TableData) -> Plot | None:
-    """Return the runs' scores with 95 % intervals beside the published number; None where no row was run."""
+    """Return the runs' scores with 95 % intervals next to the published number; None if no row was run."""
     rows = _scored_rows(data)
     if not rows:
         return None
@@ -74,7 +74,7 @@ def score_plot(data: TableData) -> Plot | None:
         for line, place in enumerate(rows):
             _score_line(axes, data, place, -line)
         axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[place].label for place in rows])
-        axes.set_xlim(-2, 102)  # markers on the edge stay whole
+        axes.set_xlim(-2, 102)  # markers on the edge are not clipped
         axes.set_ylim(0.6 - len(rows), 0.6)
         axes.set_xlabel("percent of the maximum")
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -105,7 +105,7 @@ def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
 
 
 def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
-    """Return all scored rows of the card as bars, the published model first; None where no row was run."""
+    """Return all scored rows of the card as bars, the published model first; None if no row was run."""
     rows = [(data, place) for data in tables if not data.other for place in _scored_rows(data)]
     if not rows:
         return None
@@ -136,7 +136,7 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
         return figure
 
     about = "All rows of the card that a run has scores of"
-    about += ", beside the published numbers." if card.model else "."
+    about += ", next to the published numbers." if card.model else "."
     return Plot("card", f"{card.title}: all rows that were run", about, draw)
 
 
@@ -175,7 +175,7 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
                 text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, place)
                 axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
         axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
-        axes.set_xlim(0, 118)  # room for the numbers beside full bars
+        axes.set_xlim(0, 118)  # space for the numbers next to full bars
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("score, percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
@@ -212,7 +212,7 @@ def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
 
 
 def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Series]]) -> Plot:
-    """Return the mean value of samples with about the same x (number of tiles, length of the answer), per task.
+    """Return the mean value of samples with about the same x (number of tiles, answer length), per task.
 
     Args:
         name: of its files.
@@ -254,7 +254,7 @@ def binned(
     distinct = np.unique(xs)
     if len(distinct) <= most:
         edges = distinct[1:]
-    else:  # where more than a part share the lowest x, they are the first group
+    else:  # if more than one quantile share the lowest x, they are the first group
         quantiles = np.unique(np.quantile(xs, np.linspace(0, 1, most + 1)[1:-1]))
         edges = quantiles[quantiles > distinct[0]] if (quantiles > distinct[0]).any() else distinct[1:2]
     group = np.searchsorted(edges, xs, side="right")
@@ -272,7 +272,7 @@ def _panel_plot(
     panel: Callable[[Axes, str, Sequence[Series]], None],
     labels: tuple[str, str],
 ) -> Plot:
-    """Return a plot with one panel a task and one legend."""
+    """Return a plot with one panel per task and one legend."""
 
     def draw() -> Figure:
         columns = min(PANEL_COLUMNS, len(tasks))

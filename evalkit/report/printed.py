@@ -31,11 +31,11 @@ class PrintedTable(NamedTuple):
     Attributes:
         id: the table's id in the card.
         title: its heading.
-        spans: (label, columns) of the heads above the head; empty where there are none.
-        head: head of each column.
+        spans: (label, columns) of the headers above the header; empty if there are none.
+        head: header of each column.
         rows: the cells.
         source: where the published numbers are from; empty if there are none.
-        footnotes: what a reader must know beside the numbers.
+        footnotes: caveats about the numbers.
     """
 
     id: str
@@ -52,7 +52,7 @@ class PrintedTables(NamedTuple):
 
     Attributes:
         title: the card's.
-        notes: (run, what must be said of it).
+        notes: (run, caveat).
         legend: how to read the columns.
         grids: the tables.
     """
@@ -150,7 +150,7 @@ def _interval(row: Row, ci95: tuple[float, float]) -> str:
 
 
 def _detail_names(data: TableData) -> list[str]:
-    """Return what is printed beside a score; a card without a model of its own has nothing to take differences to."""
+    """Return what is printed next to a score; a card without a model of its own has nothing to take differences to."""
     return ["95%", "difference", "n"] if data.card.model else ["95%", "n"]
 
 
@@ -209,7 +209,7 @@ def _models_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str], l
 
 
 def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[list[Text]]]:
-    """Return the rows that a run has; one column for the card's own model and each run, whatever the card prints."""
+    """Return the rows that a run has; one column for the card's own model and each run in any layout."""
     card, runs = data.card, data.runs
     kept = [
         place
@@ -246,7 +246,7 @@ def _short(row: Row, cell: Cell) -> str:
 
 
 def _footnotes(data: TableData, compact: bool) -> list[str]:
-    """Return what a reader must know beside the numbers: of the rows, and of what each run made of them."""
+    """Return the caveats about the numbers: those of the rows, and of each run's results."""
     lines: list[str] = []
     if not compact:
         lines = [f"{row.label}: {row.note}." for row in data.table.rows if row.note]

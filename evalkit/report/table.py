@@ -1,4 +1,4 @@
-"""The card's tables with runs beside the published numbers: what each cell holds and what may be said of it."""
+"""The card's tables with runs next to the published numbers: the content and verdict of each cell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cell:
         result: the run's result; None: not run.
         difference: score minus the published value of the card's own model; None if either is absent.
         verdict: see ``verdict``.
-        best: whether no other run's score in this row is higher; False where all are equal or n differs.
+        best: whether no other run's score in this row is higher; False if all are equal or n differs.
         significant: whether the score differs significantly from the row's best.
     """
 
@@ -59,7 +59,7 @@ def published_value(row: Row, card: Card) -> float | None:
 
 
 def verdict(row: Row, published: float | None, result: RowResult | None) -> str:
-    """Return what may be said of a row.
+    """Return the verdict on a row.
 
     ``reproduced`` needs the full split, and a published number that meets our 95 % interval when it is taken as its
     rounding interval, half a unit of the last printed digit to both sides.

@@ -106,10 +106,10 @@ class RunFolder:
         )
 
     def _task_notes(self, task: str) -> Iterator[str]:
-        """Yield what must be said of a task's score besides its settings."""
+        """Yield caveats about a task's score other than its settings."""
         summary = self._scores[task]
         if summary.server_score is not None:
-            yield f"{task}: {summary.server_score} is the score that the benchmark's server returned"
+            yield f"{task}: server score {summary.server_score}"
         other = [
             f"{count} {kind.value}" for kind, count in summary.outcomes.items() if count and kind is not Outcome.OK
         ]
@@ -146,7 +146,7 @@ class RunFolder:
         """Return the metric of a task's score: a plain mean as scores.json says, any other one from the task.
 
         Raises:
-            UsageError: the task cannot be loaded any more, or has another metric now.
+            UsageError: the task can no longer be loaded, or has another metric now.
         """
         found = self._scores[task]
         if found.plain_mean:
@@ -163,7 +163,7 @@ class RunFolder:
 
     @cached_property
     def _known_tasks(self) -> tuple[dict[str, Task], str]:
-        """All tasks; those of evalkit alone, and why, if a plugin of the run cannot be loaded any more."""
+        """All tasks; those of evalkit alone, and why, if a plugin of the run can no longer be loaded."""
         try:
             return load_tasks(self._plugins), ""
         except UsageError as error:

@@ -57,7 +57,7 @@ def write_exchanges(folder: Path, judged: Judged) -> None:
 
 
 def read_judged(path: Path, answers: Mapping[str, str], name: str | None) -> Judged:
-    """Return anyone's record of a judge.
+    """Return an external judge record.
 
     Args:
         path: JSONL with ``id`` and ``replies``; ``model`` and ``response`` are read if present.
@@ -65,8 +65,8 @@ def read_judged(path: Path, answers: Mapping[str, str], name: str | None) -> Jud
         name: the judge's name; None takes the record's.
 
     Raises:
-        UsageError: a line that is not such an object, a duplicate or unknown id, several judges, or another answer than
-            the one that is scored.
+        UsageError: a line that is not such an object, a duplicate or unknown id, several judges, or a judged answer
+            that is not the scored one.
     """
     lines = read_predictions(path, answers, foreign=True)
     exchanges = {}
@@ -89,14 +89,14 @@ def judged_of(task: Path, judge: Judge, wanted: str | None, answers: Mapping[str
     Args:
         task: the task's folder in a run.
         judge: how the task is judged.
-        wanted: a judge's name; None if the user named none.
+        wanted: a judge's name; None if the user gave no name.
         answers: the answers by id.
 
     Returns:
-        None if no judge was asked.
+        None without judgements.
 
     Raises:
-        UsageError: the wanted judge was not asked, or several were and none of them is the card's.
+        UsageError: the wanted judge has not judged the task, or several judges have, none of them the card's.
     """
     folders = {_name(folder): folder for folder in sorted((task / "judged").glob("*/"))}
     if wanted is not None and wanted not in folders:

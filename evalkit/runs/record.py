@@ -1,4 +1,4 @@
-"""``run.json`` as a record: what was asked of which model, with which versions, and when."""
+"""``run.json`` as a record: model, settings, versions and launches of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunRecord:
         model: name, kind, size, device and notes of the model.
         card: name or file of the card whose recipes apply.
         plugins: its plugin files.
-        data_root: where its data was.
+        data_root: its data root.
         settings: what its answers depend on: ``model``, and by task ``tasks`` and ``media``.
         fingerprint: one hash of all settings.
         audit: by task, how many answers the reference engine changes.

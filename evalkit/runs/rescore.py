@@ -1,4 +1,4 @@
-"""Scores recorded responses: a run's, or anyone's predictions."""
+"""Scores recorded responses: a run's, or external predictions."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Scored(NamedTuple):
 
 
 def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, float], judge: str | None = None) -> Scored:
-    """Score a run folder again from its stored responses.
+    """Rescore a run folder from its stored responses.
 
     Args:
         out: the run folder, finished or not.
         data_root: where the data is now; None takes the run's.
-        server_scores: scores of tasks with hidden labels that came back from a server.
-        judge: the judge whose word counts; None takes the card's, else the only one.
+        server_scores: scores that a server returned for tasks with hidden labels.
+        judge: the judge whose judgements count; None takes the card's, else the only one.
     """
     record = read_run(out)
     if server_scores:
@@ -72,7 +72,7 @@ def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answer
 
 
 def with_judgements(out: Path, answered: Answered, judge: str | None = None) -> Answered:
-    """Return a task with what a judge said of its answers.
+    """Return a task with a judge's exchanges about its answers.
 
     Raises:
         UsageError: as ``judged_of``.
@@ -120,7 +120,7 @@ def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Anyone's predictions of one task.
+    """External predictions for one task.
 
     Attributes:
         task: task name.
@@ -129,7 +129,7 @@ class Foreign:
         card: the card for card.md.
         plugins: further plugin files.
         out: where to write a run folder with the scores; None writes nothing.
-        allow_missing: score samples without a prediction 0 instead of refusing.
+        allow_missing: score samples without a prediction as 0 instead of refusing.
         judged: a judge's record, JSONL with ``id`` and ``replies``.
         judge: the judge's name; None takes the record's.
     """
@@ -146,7 +146,7 @@ class Foreign:
 
 
 def score_foreign(given: Foreign) -> Scored:
-    """Score anyone's predictions of one task.
+    """Score external predictions for one task.
 
     Raises:
         IncompleteError: samples without a prediction; names the first five.
@@ -185,7 +185,7 @@ def _judged(given: Foreign, task: Task, responses: Mapping[str, Response]) -> Ju
 
 
 def _record(given: Foreign, out: Path, task: Task, root: DataRoot) -> None:
-    """Write run.json, so that tables and a later scoring find what they need."""
+    """Write run.json, so that tables and later rescoring have what they need."""
     record = read_run(out) if has_record(out) else None
     if record and record.launches:
         raise UsageError(f"{out} holds a run of evalkit; score foreign predictions into a folder of their own")

@@ -1,4 +1,4 @@
-"""Scores of a run, written: ``scores.jsonl`` and ``scores.json``, and what people are told of them."""
+"""Writes a run's scores, ``scores.jsonl`` and ``scores.json``, and the messages about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORES = "scores.json"
 
 
 class Answered(NamedTuple):
-    """A task with its samples, the responses to them by id, and what a judge said of these."""
+    """A task with its samples, the responses to them by id, and a judge's exchanges about these."""
 
     task: Task
     samples: list[Sample]
@@ -63,7 +63,7 @@ def score_lines(scores: Mapping[str, TaskSummary]) -> str:
 
 
 def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
-    """Keep scores that came back from a benchmark's server, marked as such.
+    """Record scores that a benchmark's server returned, marked as such.
 
     Raises:
         UsageError: a task that the run has not answered, or that is scored here.

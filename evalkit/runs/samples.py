@@ -70,7 +70,7 @@ class TaskView:
         task: the task.
         summary: its entry of scores.json.
         items: its samples, in order.
-        other_data: whether the data now produce other requests than those of the run.
+        other_data: whether the data has changed, so that requests differ from the run's.
     """
 
     task: Task
@@ -87,8 +87,8 @@ class RunView:
         folder: the run.
         record: its run.json.
         root: where the data is.
-        tasks: its tasks whose data is there.
-        missing: data files that are not there.
+        tasks: its tasks whose data is present.
+        missing: absent data files.
     """
 
     folder: RunFolder
@@ -145,10 +145,10 @@ def tiles_of(item: Item, cuts: Cuts) -> int | None:
 
 
 def _recipe(run: Path, task: Task, settings: Mapping[str, Any], card: Card) -> Recipe:
-    """Return how a task was asked; the card's recipe for foreign answers, of which nobody wrote it down."""
+    """Return a task's recipe in the run; the card's recipe for external predictions, which record none."""
     if "recipe" in settings:
         if "look" not in settings["recipe"]:
-            why = "has no 'look', so it was written by an older evalkit; run the task again"
+            why = "has no 'look', so it was written by an older evalkit; rerun the task"
             raise UsageError(f"{run / 'run.json'}: recipe of {task.name!r} {why}")
         return read_recipe(settings["recipe"], f"{run / 'run.json'}: recipe of {task.name!r}")
     return recipe_for(task, card.recipe(task.name), card.name)

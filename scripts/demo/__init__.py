@@ -1,1 +1,1 @@
-"""Makes the embedded demo: draws its data, trains its checkpoint, measures what it can detect. Not in the wheel."""
+"""Makes the embedded demo: draws its data, trains its checkpoint, measures the faults it detects. Not in the wheel."""

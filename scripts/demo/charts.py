@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
 
 
 def draw_bars(chart: Chart) -> Image.Image:
-    """Draw one bar a label, from left to right, its name and value before it."""
+    """Draw one bar per label, from left to right, its name and value before it."""
     image = _titled(chart, SIZE)
     draw = ImageDraw.Draw(image)
     for place, value in enumerate(chart.values):
@@ -180,8 +180,8 @@ def write_chartqa(data: Path, count: int, rng: Random) -> None:
 
     Args:
         data: the data folder.
-        count: questions a half.
-        rng: source of all chance.
+        count: questions per half.
+        rng: source of randomness.
     """
     for half in ("human", "augmented"):
         _write_half(data / "chartqa", half, count, rng)

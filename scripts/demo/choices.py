@@ -30,9 +30,9 @@ class Question(NamedTuple):
     Attributes:
         text: the question.
         options: two or four.
-        right: place of the right option.
+        right: index of the right option.
         kind: category and its group (``l2-category``), as in the official files.
-        hint: text before the question; None where there is none.
+        hint: text before the question; None if there is none.
     """
 
     text: Word
@@ -50,7 +50,7 @@ class Picture(NamedTuple):
 
 
 def rotate(options: Sequence[str], right: int, turn: int) -> tuple[list[str], int]:
-    """Return the options moved up by ``turn`` places, and where the right one came to lie."""
+    """Return the options rotated by ``turn``, and the new index of the right one."""
     return [*options[turn:], *options[:turn]], (right - turn) % len(options)
 
 
@@ -229,8 +229,8 @@ def write_mmbench(data: Path, count: int, rng: Random) -> None:
 
     Args:
         data: the data folder.
-        count: questions a file, before their options are rotated.
-        rng: source of all chance.
+        count: questions per file, before their options are rotated.
+        rng: source of randomness.
     """
     folder = data / "mmbench"
     questions = {split: _make(MMBENCH, count, rng) for split in ("dev", "test")}

@@ -22,7 +22,7 @@ class Subtask(NamedTuple):
         name: stem of the file.
         folder: official folder of its videos.
         suffix: of its videos; empty: folders of frames.
-        bound: whether its records tell the part of the video that they ask about.
+        bound: whether its records name the part of the video that they ask about.
     """
 
     name: str
@@ -60,8 +60,8 @@ def write_mvbench(data: Path, count: int, rng: Random) -> None:
 
     Args:
         data: the data folder.
-        count: questions in all; each sub-task gets its share, the first ones what is left over.
-        rng: source of all chance.
+        count: questions in all; each sub-task gets its share, the first ones the remainder.
+        rng: source of randomness.
     """
     for place, subtask in enumerate(SUBTASKS):
         share = count // len(SUBTASKS) + (place < count % len(SUBTASKS))

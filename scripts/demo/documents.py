@@ -116,8 +116,8 @@ def write_docvqa(data: Path, count: int, rng: Random) -> None:
 
     Args:
         data: the data folder.
-        count: questions a split.
-        rng: source of all chance.
+        count: questions per split.
+        rng: source of randomness.
     """
     for split in _FIRST_ID:
         _write_split(data, split, count, rng)

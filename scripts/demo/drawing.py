@@ -1,7 +1,7 @@
 """Drawing: smooth shapes with known boxes, and text in Pillow's own font, so that nothing depends on the machine.
 
-What is drawn is noted down in ``image.info["marks"]`` (no file format writes it): the tiny model's vision encoder
-learns from these notes.
+What is drawn is recorded in ``image.info["marks"]`` (no file format writes it): the tiny model's vision encoder
+learns from these marks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 class Mark(NamedTuple):
-    """A note of what lies where in an image.
+    """A mark of what is where in an image.
 
     Attributes:
         label: a word, a digit with its place in the number, a shape, its colour or one of its edges.
@@ -79,12 +79,12 @@ def draw_shape(image: Image.Image, shape: str, colour: Rgb, box: Box, angle: flo
 
 
 def mark(image: Image.Image, label: str, x: float, y: float) -> None:
-    """Note what lies at a place in pixels."""
+    """Record what is at a position in pixels."""
     image.info.setdefault("marks", []).append(Mark(label, x, y))
 
 
 def marks(image: Image.Image) -> list[Mark]:
-    """Return what has been noted on an image."""
+    """Return the marks of an image."""
     found: list[Mark] = image.info.get("marks", [])
     return found
 
@@ -136,16 +136,16 @@ def draw_text(
     width: float = math.inf,
     halo: Rgb | None = None,
 ) -> None:
-    """Write one line, in a smaller font where it would be wider than ``width``.
+    """Write one line, in a smaller font if it would be wider than ``width``.
 
     Args:
         image: what to write on.
-        at: the anchor's place.
+        at: the anchor's position.
         text: the line.
         size: font size in pixels.
         colour: its colour.
         anchor: Pillow's two letters: left/middle/right, then ascender/middle/baseline.
-        width: most pixels it may be wide.
+        width: maximum width in pixels.
         halo: colour of a rim that sets it off from what it covers; None: no rim.
     """
     rim = 3 if halo else 0

@@ -18,7 +18,7 @@ from scripts.demo.signs import write_textvqa
 
 VERSION = 3
 
-# A writer takes the data folder, the number of questions a file and a seeded generator.
+# A writer takes the data folder, the number of questions per file and a seeded generator.
 Writer = Callable[[Path, int, Random], None]
 WRITERS: Mapping[str, Writer] = {
     "docvqa": write_docvqa,
@@ -28,16 +28,16 @@ WRITERS: Mapping[str, Writer] = {
     "mvbench": write_mvbench,
     "refcoco": write_refcoco,
 }
-# Questions a file; MMBench's are asked once per rotation of their options, MVBench's are shared out to its 20 files.
+# Questions per file; MMBench's are asked once per rotation of their options, MVBench's are spread over its 20 files.
 COUNTS = {"docvqa": 120, "chartqa": 120, "textvqa": 120, "mmbench": 48, "mvbench": 120, "refcoco": 105}
 
 
 def write_all(out: Path, counts: Mapping[str, int] = COUNTS) -> None:
-    """Draw the data and put checkpoint and marker beside them, as ``evalkit.demo.write_demo`` does from the archive.
+    """Draw the data and put checkpoint and marker next to them, as ``evalkit.demo.write_demo`` does from the archive.
 
     Args:
         out: the demo's folder.
-        counts: questions a file, by benchmark.
+        counts: questions per file, by benchmark.
     """
     write_json(out / MARKER, {"demo": "evalkit", "version": VERSION, "counts": dict(counts)})
     for name, writer in WRITERS.items():

@@ -104,7 +104,7 @@ def by_place(scene: Scene) -> list[Expression]:
 
 
 def by_neighbour(scene: Scene) -> list[Expression]:
-    """Return sentences that tell a thing by its shape and by another one, as in RefCOCOg."""
+    """Return sentences that identify a thing by its shape and by another one, as in RefCOCOg."""
     sides: dict[str, Callable[[Box, Box], bool]] = {
         "to the left of": lambda one, other: one[2] < other[0],
         "to the right of": lambda one, other: one[0] > other[2],
@@ -141,8 +141,8 @@ def write_refcoco(data: Path, count: int, rng: Random) -> None:
 
     Args:
         data: the data folder.
-        count: expressions a split.
-        rng: source of all chance.
+        count: expressions per split.
+        rng: source of randomness.
     """
     number = 0
     for datasets, split in SPLITS:

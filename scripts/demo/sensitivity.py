@@ -3,7 +3,7 @@
     evalkit demo --out demo
     python -m scripts.demo.sensitivity --demo demo
 
-Every fault is put into evalkit alone, by replacing one function or setting while the demo is answered and scored; then
+Every fault is injected alone, by replacing one function or setting while the demo is answered and scored; then
 ``evalkit check`` compares the run with the shipped baseline. The row "nothing changed" is the control.
 """
 
@@ -201,7 +201,7 @@ def examine(fault: str, demo: Path, baseline: Path, tasks: Sequence[str] = ()) -
         arguments = ["--card", "internvl2", "--tasks", ",".join(tasks), "--data-root", str(demo), "--out", str(run)]
         with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
             if code := cli.main(["run", "--model", f"replay:{answers}", *arguments]):
-                raise SystemExit(f"{fault}: scoring left with exit code {code}")
+                raise SystemExit(f"{fault}: scoring exited with {code}")
         with redirect_stdout(StringIO()) as gate:
             cli.main(["check", str(run), "--baseline", str(baseline), "--json"])
         checks = json.loads(gate.getvalue())["checks"]
@@ -210,7 +210,7 @@ def examine(fault: str, demo: Path, baseline: Path, tasks: Sequence[str] = ()) -
 
 
 def _answer(demo: Path, tasks: Sequence[str], out: Path) -> None:
-    """Answer tasks in this process, so that every replaced function is the one that is used."""
+    """Answer tasks in this process, so that the replaced functions are used."""
     root = DataRoot(demo)
     found = load_model(str(demo / "checkpoint"), device="cpu", dtype="float32")
     jobs = build_jobs(select("internvl2", tasks, (), root), root, None, found.config.tile_size)
@@ -260,7 +260,7 @@ def table(findings: Sequence[Finding]) -> list[str]:
 
 
 def main() -> None:
-    """Examine faults and print the table."""
+    """Measure faults and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", required=True, type=Path, help="what evalkit demo wrote")
     parser.add_argument("--baseline", type=Path, default=BASELINE)

@@ -22,7 +22,7 @@ _DARK = ("red", "green", "blue", "purple", "black")  # white letters are easy to
 
 
 class Sign(NamedTuple):
-    """A picture; its questions with the right answer and one that a hasty reader gives."""
+    """A picture; its questions with the right answer and a hasty reader's."""
 
     image: Image.Image
     questions: list[tuple[str, str, str]]
@@ -116,7 +116,7 @@ def write_textvqa(data: Path, count: int, rng: Random) -> None:
     Args:
         data: the data folder.
         count: questions.
-        rng: source of all chance.
+        rng: source of randomness.
     """
     folder = data / "textvqa"
     questions: list[dict[str, object]] = []

@@ -4,10 +4,10 @@
 
 The model has the official config keys, tensor names, prompt format and tiling, and is loaded by the loader that real
 checkpoints use. Every image token has notes of what its cell shows, and each kind of note a code, a vector. At first
-the language model alone learns to find words in texts and codes; then the vision encoder learns to give the codes, and
-the language model to answer from them; then the language model is handed over, batch by batch, to what the vision
-encoder gives. No lesson is seen twice, so the printed loss is that of unseen data. Writes the checkpoint (half
-precision), ``loss.csv`` and ``training.json``. Every rank draws its own lessons; one thread and one core a rank is
+the language model alone learns to find words in texts and codes; then the vision encoder learns to emit the codes, and
+the language model to answer from them; then, batch by batch, the language model switches to the vision encoder's
+output. No lesson is seen twice, so the printed loss is that of unseen data. Writes the checkpoint (half
+precision), ``loss.csv`` and ``training.json``. Every rank draws its own lessons; one thread and one core per rank is
 faster than many threads, and ``python -m scripts.demo.train`` alone is one rank.
 """
 
@@ -79,7 +79,7 @@ class Row(NamedTuple):
 
 
 def drawings(rank: int, steps: int) -> Iterator[list[Lesson]]:
-    """Yield a batch a step; those of a step are of one kind on all ranks, so that none waits for another."""
+    """Yield a batch per step; those of a step are of one kind on all ranks, so that no rank waits."""
     asked = recipes()
     kinds, rng = Random(f"{SEED} kinds"), Random(f"{SEED} {rank}")
     words = len(BATCHES) - 1

@@ -1,4 +1,4 @@
-"""InternVL2 as a model of evalkit, and as the ``batch_chat`` of its model card."""
+"""InternVL2 as an evalkit model, with the ``batch_chat`` of its model card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from evalkit.records import Outcome, Request, Response
 
 # Keys of a generation config that change nothing when decoding greedily, or that evalkit sets itself.
 _IGNORED = {"num_beams", "pad_token_id", "eos_token_id", "use_cache"}
-# Tiles that pass the vision encoder together, and that are taken into work at a time.
+# Tiles per vision encoder batch, and tiles admitted at a time.
 CPU_TILES, CPU_ADMITTED, GPU_TILES = 2, 32, 64
 
 
@@ -39,9 +39,9 @@ class InternVL2Model(Model):
         attention: ``sdpa``, or ``eager`` (bit-identical to the official code without flash attention, by the reference
             engine; the grouped one encodes media with it and has its own attention over shared prefixes).
         shared: the grouped engine: media are encoded once and the questions on them answered together. False is the
-            official loop: one question at a time, everything computed anew.
+            official loop: one question at a time, everything recomputed.
         memory_fraction: share of the device's memory that may be used, weights included.
-        sharers: processes of this job on this machine, which share its memory where the device is the CPU.
+        sharers: processes of this job on this machine, which share its memory if the device is the CPU.
     """
 
     def __init__(
@@ -95,23 +95,23 @@ class InternVL2Model(Model):
         return model
 
     def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
-        """Yield each request's response the moment it is there (see ``models.base.Model``)."""
-        asked: dict[tuple[int, int], tuple[Request, Prompt]] = {}
+        """Yield each request's response as soon as it is ready (see ``models.base.Model``)."""
+        pending: dict[tuple[int, int], tuple[Request, Prompt]] = {}
         refused: deque[tuple[Request, Response]] = deque()
 
-        def asking() -> Iterator[Group]:
+        def prompted() -> Iterator[Group]:
             for number, group in enumerate(groups):
                 tiles = [len(image) for image in group.media]
                 prompts = list(self._prompts(group.requests, tiles, refused))
-                asked.update(((number, row), pair) for row, pair in enumerate(prompts))
+                pending.update(((number, row), pair) for row, pair in enumerate(prompts))
                 if prompts:
                     yield Group(number, [prompt for _, prompt in prompts], sum(tiles), list(group.media))
 
-        for found in self._answer(asking()):
-            request, prompt = asked.pop((found.key, found.row))
-            outcome = Outcome.OK if found.answer.ended else Outcome.TRUNCATED
-            text = self._text(self.tokenizer, found.answer.ids)
-            yield request, Response(request.id, text, outcome, len(prompt.ids), len(found.answer.ids))
+        for finished in self._answer(prompted()):
+            request, prompt = pending.pop((finished.key, finished.row))
+            outcome = Outcome.OK if finished.answer.ended else Outcome.TRUNCATED
+            text = self._text(self.tokenizer, finished.answer.ids)
+            yield request, Response(request.id, text, outcome, len(prompt.ids), len(finished.answer.ids))
             while refused:
                 yield refused.popleft()
         yield from refused
@@ -152,21 +152,21 @@ class InternVL2Model(Model):
     def _features(self, media: Sequence[Pixels | Tensor | None]) -> list[Tensor | None]:
         """Return the features of several groups, (context tokens, width) each; their tiles are encoded together."""
         encoded = self._encode([torch.from_numpy(image) for item in media if isinstance(item, list) for image in item])
-        found: list[Tensor | None] = []
+        features: list[Tensor | None] = []
         for item in media:
             if isinstance(item, list):
                 images = [next(encoded) for _ in item]
-                found.append(torch.cat(images).flatten(0, 1) if images else None)
+                features.append(torch.cat(images).flatten(0, 1) if images else None)
             else:
-                found.append(item)
-        return found
+                features.append(item)
+        return features
 
     def _encode(self, images: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield each image's features, (tiles, tokens, width), from its uint8 tiles, (tiles, S, S, 3)."""
         if not images:
             return
         tiles = torch.cat(list(images))
-        if self.device.type == "cuda":  # one transfer of uint8 that nothing waits for; normalised there
+        if self.device.type == "cuda":  # one asynchronous uint8 transfer; normalised on the GPU
             tiles = tiles.pin_memory().to(self.device, non_blocking=True)
         parts = torch.split(tiles, self.tile_batch)
         features = torch.cat([self.network.image_features(normalise(part, self.dtype)) for part in parts])
@@ -184,12 +184,12 @@ class InternVL2Model(Model):
         generation_config: Mapping[str, Any],
         num_patches_list: Sequence[int | Sequence[int]] | None = None,
     ) -> list[str]:
-        r"""Answer several questions at once, as the model card's ``batch_chat`` (protocol sheet 4).
+        r"""Answer several questions at once, with the signature of the model card's ``batch_chat`` (protocol sheet 4).
 
         Args:
-            tokenizer: the checkpoint's tokenizer (``model.tokenizer``, or one of transformers).
-            pixel_values: normalised tiles of all questions, in order, (tiles, 3, S, S); None asks without images.
-            questions: user turns; ``<image>\n`` is put in front of one that has no ``<image>``.
+            tokenizer: the checkpoint's tokenizer (``model.tokenizer``, or a transformers tokenizer).
+            pixel_values: normalised tiles of all questions, in order, (tiles, 3, S, S); None for text only.
+            questions: user turns; ``<image>\n`` is prepended to one without ``<image>``.
             generation_config: ``max_new_tokens`` (20 if absent), ``min_new_tokens``, ``do_sample`` with
                 ``temperature``, ``top_k`` and ``top_p``.
             num_patches_list: tiles of each question's image. Beyond the official method an entry may be a list: the
@@ -199,7 +199,7 @@ class InternVL2Model(Model):
             One answer per question.
 
         Raises:
-            ValueError: arguments that do not fit each other, or an unsupported generation setting.
+            ValueError: inconsistent arguments, or an unsupported generation setting.
         """
         per_question = _images(pixel_values, questions, num_patches_list)
         limits, sampling = _limits(generation_config)
@@ -216,7 +216,7 @@ class InternVL2Model(Model):
             own = features[taken : taken + count] if features is not None else None
             groups.append(Group(len(groups), [Prompt(ids, *limits)], 0, own))
             taken += count
-        answers = {found.key: found.answer.ids for found in self.engine.answer(groups, sampling)}
+        answers = {finished.key: finished.answer.ids for finished in self.engine.answer(groups, sampling)}
         return [self._text(tokenizer, answers[row]) for row in range(len(groups))]
 
 
@@ -226,18 +226,18 @@ def _images(
     """Return the tiles of each image of each question."""
     if pixel_values is None:
         if num_patches_list is not None and any(num_patches_list):
-            raise ValueError("num_patches_list names tiles but pixel_values is None")
+            raise ValueError("num_patches_list lists tiles but pixel_values is None")
         return [[] for _ in questions]
     if num_patches_list is None:
         if len(questions) != 1:
-            raise ValueError("num_patches_list is needed: the tiles of each question's image")
+            raise ValueError("num_patches_list is required: the tiles of each question's image")
         num_patches_list = [len(pixel_values)]
     if len(num_patches_list) != len(questions):
         raise ValueError(f"num_patches_list has {len(num_patches_list)} entries for {len(questions)} questions")
     images = [[entry] if isinstance(entry, int) else list(entry) for entry in num_patches_list]
     total = sum(map(sum, images))
     if total != len(pixel_values):
-        raise ValueError(f"num_patches_list names {total} tiles, pixel_values holds {len(pixel_values)}")
+        raise ValueError(f"num_patches_list lists {total} tiles, pixel_values holds {len(pixel_values)}")
     return images
 
 

@@ -1,4 +1,4 @@
-"""An InternVL2 checkpoint before its weights are loaded; imports torch only to time a device and to open it."""
+"""An InternVL2 checkpoint before its weights are loaded; imports torch only to benchmark a device and to load."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from evalkit.records import Layout, Request
 
 FILES = ("config.json", "vocab.json", "merges.txt", "added_tokens.json", "model.safetensors.index.json")
-# Share of the measured matrix speed that a run reaches.
+# Fraction of the measured matmul speed that a run reaches.
 EFFICIENCY = 0.5
 
 
@@ -39,8 +39,8 @@ class InternVL2Options:
     Attributes:
         device: ``auto`` (CUDA if there is one, else the CPU) or a torch device.
         dtype: ``auto`` (bfloat16 on CUDA, float32 on the CPU) or a torch dtype's name.
-        attention: ``sdpa`` or ``eager``. The released config asks for flash attention; torch's SDPA takes its flash
-            kernels where the device has them, so no extra package is needed.
+        attention: ``sdpa`` or ``eager``. The released config asks for flash attention; torch's SDPA uses its own
+            flash kernels if the device supports them, so no extra package is needed.
         engine: ``grouped``, or ``reference`` (the official loop, one question at a time).
         memory_fraction: share of the device's memory that the job may use, weights included.
     """
@@ -60,7 +60,7 @@ class InternVL2Source(Source):
         options: how it is loaded.
 
     Raises:
-        UsageError: there is no such checkpoint, or its config cannot be used.
+        UsageError: the checkpoint does not exist, or its config is unusable.
     """
 
     options = InternVL2Options
@@ -92,12 +92,12 @@ class InternVL2Source(Source):
         """Return the time for some work, from the sizes in config.json and a short matrix benchmark on the device."""
         vision, language = self._parameters()
         patches = (self.config.tile_size // self.config.vision_config.patch_size) ** 2
-        # The questions on an image share its prefix: its tokens pass once.
+        # The questions on an image share its prefix, which is computed once.
         tokens = work.tokens - (work.shown_tiles - work.tiles) * self.config.tokens_per_tile
         return 2 * (work.tiles * patches * vision + tokens * language) / (self._speed * EFFICIENCY)
 
     def _parameters(self) -> tuple[int, int]:
-        """Return the weights that a patch and a token pass: matrices of the vision and of the language model."""
+        """Return the weights applied per patch and per token: matrices of the vision and of the language model."""
         vit, llm = self.config.vision_config, self.config.llm_config
         vision = vit.num_hidden_layers * (4 * vit.hidden_size**2 + 2 * vit.hidden_size * vit.intermediate_size)
         kv = llm.hidden_size // llm.num_attention_heads * llm.num_key_value_heads
@@ -140,7 +140,7 @@ class InternVL2Source(Source):
         name = self.chosen.device
         if name in ("auto", "cuda") and torch.cuda.is_available():
             name = f"cuda:{local.rank % torch.cuda.device_count()}"
-        if local.world > 1:  # torchrun sets one thread; without it every rank would take all cores
+        if local.world > 1:  # torchrun sets one thread; without it every rank would use all cores
             torch.set_num_threads(max(1, _cores() // local.world))
         device = resolve_device(name)
         return InternVL2Model(

@@ -24,7 +24,7 @@ class Measurement(NamedTuple):
         label: the benchmark as the card prints it.
         metric: what the number is.
         result: the score; never None.
-        repo: dataset on the Hub with the same samples; None where there is none.
+        repo: dataset on the Hub with the same samples; None if there is none.
         config: its configuration.
         split: its split.
     """
@@ -39,7 +39,7 @@ class Measurement(NamedTuple):
 
 
 def _metric_name(found: Measurement) -> str:
-    """Return what the Hub prints beside the number: it must not pass for the benchmark's if samples are lacking."""
+    """Return what the Hub prints next to the number: a partial n must be visible."""
     result = found.result
     n = f"n {result.n}" if result.n == result.expected_n else f"partial: n {result.n} of {result.expected_n}"
     return f"{found.metric} ({found.name}, {n})"
@@ -71,11 +71,11 @@ def model_index_yaml(model: str, measured: Sequence[Measurement], notes: Sequenc
     Args:
         model: the model's name.
         measured: its scores.
-        notes: what must be said of them all, the gravest first: it stands beside the model's name, all are comments.
-        source: the program that measured.
+        notes: caveats about all scores, the most serious first: it follows the model's name, all are comments.
+        source: the program that measured the scores.
 
     Raises:
-        EvalkitError: huggingface_hub reads something else out of the YAML than was put in.
+        EvalkitError: huggingface_hub does not read the same results back.
     """
     from huggingface_hub import ModelCardData
 
@@ -98,8 +98,8 @@ def eval_results_yaml(model: str, measured: Sequence[Measurement], notes: Sequen
     Args:
         model: the model's name.
         measured: its scores.
-        notes: what must be said of them all.
-        source: the program that measured.
+        notes: caveats about all scores.
+        source: the program that measured the scores.
 
     Raises:
         IncompleteError: no score of a whole split with a copy on the Hub.
@@ -112,7 +112,7 @@ def eval_results_yaml(model: str, measured: Sequence[Measurement], notes: Sequen
     whole = [item for item in measured if item.repo and item.result.n == item.result.expected_n]
     if not whole:
         raise IncompleteError(
-            f"no score of {model} may go on a leaderboard of the Hub: none rests on a whole split whose data is there"
+            f"no score of {model} qualifies for a Hub leaderboard: none covers a whole split of a Hub dataset"
         )
     entries = [
         EvalResultEntry(

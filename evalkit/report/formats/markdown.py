@@ -41,7 +41,7 @@ def _markdown_table(rows: Sequence[Sequence[Text]]) -> list[str]:
 
 
 def _single_head(grid: PrintedTable) -> list[Text]:
-    """Return one head line: Markdown has no columns that span others, so a run's label stands over its score."""
+    """Return one header line: Markdown has no columns that span others, so a run's label is the header of its score."""
     head = list(grid.head)
     column = 0
     for label, span in grid.spans:

@@ -44,7 +44,7 @@ def _tex_table(content: PrintedTables, grid: PrintedTable) -> list[str]:
 
 def tex(content: PrintedTables) -> str:
     """Return tables as TeX to be included in a document."""
-    # Wide tables and Chinese labels are the document's to set: it chooses the engine and the page.
+    # The document decides how to set wide tables and Chinese labels: it chooses the engine and the page.
     lines = [r"% \usepackage{booktabs}; labels in Chinese need xelatex or lualatex and a font that has them"]
     for grid in content.grids:
         lines += ["", *_tex_table(content, grid)]

@@ -1,6 +1,6 @@
 """HTML: Jinja2 templates with autoescape, and what fills them.
 
-The report is one file that works from disk and can reach nothing. What a model or a data set says travels as JSON in a
+The report is one file that works from disk and can reach nothing. Text of models and data sets is passed as JSON in a
 data block whose ``<`` is escaped, and the page's script puts it on the screen as text. The content security policy
 allows this one script by its hash, styles by theirs, and pictures from data URIs: even a mistake in the escaping could
 run or fetch nothing.
@@ -56,8 +56,8 @@ def report_page(
 
     Args:
         title: its heading.
-        subtitle: what stands beside it.
-        warnings: what must be said of the run.
+        subtitle: text next to it.
+        warnings: caveats about the run.
         sections: of the summary.
         content: what the script shows, see report.js.
         pictures: JPEGs by element id, referred to in ``content``.

@@ -1,4 +1,4 @@
-"""Dense turns and lessons: every few tokens something is to be found, so that finding is learnt quickly."""
+"""Dense turns and lessons: a look-up every few tokens, so that looking up is learnt quickly."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The first values of the tiny model's weights: random, but for what lets so small a model learn to look things up.
+"""Initial weights of the tiny model: random, except for what lets so small a model learn to look things up.
 
 Trained from plain random weights, a model of this size and this little data learns which kind of answer a question
 wants, but not to find the word of the question among the options or in the picture: that takes two attention layers
-that help each other, and neither learns without the other. So they begin as helpers of each other: in the first layer
+that depend on each other, and neither learns without the other. So they start out that way: in the first layer
 two heads look one and two tokens back and copy what they see; in every layer one head looks for tokens like
-this one and, after the first layer, one looks for tokens like the one before and copies what stood two tokens before
-the found one ("B. red" ... "red:" gives "B"). A word has nearly the same vector with or without a space before it, in
+this one and, after the first layer, one looks for tokens like the one before and copies what is two tokens before
+the match ("B. red" ... "red:" gives "B"). A word has nearly the same vector with or without a space before it, in
 English and in Chinese, and where a picture shows it. All of it is trained on, nothing is kept fixed.
 """
 
@@ -81,7 +81,7 @@ def align_words(weights: dict[str, Array], vocabulary: Sequence[str]) -> None:
 
 
 def prepare_attention(weights: dict[str, Array], config: Mapping[str, int], theta: float) -> None:
-    """Let heads begin as helpers of each other, see the module's text.
+    """Initialise heads that depend on each other, see the module docstring.
 
     Args:
         weights: by official name; changed in place.

@@ -16,7 +16,7 @@ Turn = tuple[str, str]
 
 
 class Note(NamedTuple):
-    """What lies in the cell of one image token."""
+    """What is in the cell of one image token."""
 
     tile: int
     cell: int
@@ -32,9 +32,9 @@ class Lesson:
         tiles: uint8, (tiles, TILE, TILE, 3).
         images: tiles of each ``<image>``.
         turns: whole prompts and their answers.
-        asked: so many of the turns, the first, are the benchmark's own.
+        asked: number of leading turns that are the benchmark's own.
         notes: what the tiles show.
-        drawn: whether the tiles show it; else only the notes tell.
+        drawn: whether the tiles show it; else only the notes do.
     """
 
     task: str
@@ -47,6 +47,6 @@ class Lesson:
 
 
 def place_labels(cell: int) -> tuple[str, str]:
-    """Return the labels of where a cell lies in its tile."""
+    """Return the labels of a cell's position in its tile."""
     row, column = divmod(cell, CELLS)
     return f"{CELL}row {row}", f"{CELL}column {column}"
