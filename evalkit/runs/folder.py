@@ -95,8 +95,8 @@ class RunFolder:
             self._summaries = _SUMMARIES.validate_json(json.dumps(self._scores))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "it"
-            raise UsageError(f"{out / 'scores.json'}: not written by evalkit ({place}: {first['msg']})") from error
+            key = ".".join(str(part) for part in first["loc"]) or "it"
+            raise UsageError(f"{out / 'scores.json'}: not written by evalkit ({key}: {first['msg']})") from error
         if not self._scores:
             raise UsageError(f"{out / 'scores.json'}: holds no scores")
         record = read_run(out) if has_record(out) else None
@@ -232,9 +232,9 @@ def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:
     """Return several run folders; labels that would be the same are numbered."""
     folders = [RunFolder(run, card) for run in runs]
     labels = [folder.label for folder in folders]
-    for place, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+    for index, (folder, label) in enumerate(zip(folders, labels, strict=True)):
         if labels.count(label) > 1:
-            folder.label = f"{label} #{labels[: place + 1].count(label)}"
+            folder.label = f"{label} #{labels[: index + 1].count(label)}"
     return folders
 
 
