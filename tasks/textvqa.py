@@ -33,7 +33,7 @@ def ten_answers(row: Record) -> tuple[str, ...]:
     given = row.data.get("answers")
     answers = given if isinstance(given, list) else []
     if len(answers) != ANSWERS:
-        raise UsageError(f"{row.where}: 'answers' must list {ANSWERS} answers, it has {len(answers)}")
+        raise UsageError(f"{row.where}: 'answers' must list {ANSWERS} answers, got {len(answers)}")
     return tuple(as_record(answer, f"{row.where}: an answer", row.line).text("answer") for answer in answers)
 
 

@@ -43,7 +43,7 @@ def check(cli: Cli, args: Arguments, code: int, *parts: str) -> None:
         (["run"], ["--model"]),
         (
             ["run", "--model", "M", "--data-root", "tests", "--out", "x", "--limit", "0"],
-            ["--limit", "no positive number"],
+            ["--limit", "must be a positive integer"],
         ),
         (["tasks", "--data-root", "no/such/folder"], ["no/such/folder", "not a folder"]),
         (["tasks", "--card", "internvl9"], ["internvl9", "internvl2"]),

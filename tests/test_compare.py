@@ -230,9 +230,9 @@ def test_max_drop_against_published() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("1e400", "value is not within 0 and 1"),
-        ("NaN", "value is not within 0 and 1"),
-        ("5", "value is not within 0 and 1"),
+        ("1e400", "value is not between 0 and 1"),
+        ("NaN", "value is not between 0 and 1"),
+        ("5", "value is not between 0 and 1"),
         ('"1"', "value: Input should be a valid number"),
         ("null", "some samples have a value and some do not"),
         ("1.0} {", "not a score written by evalkit"),

@@ -138,7 +138,7 @@ def test_a_pipe_or_device_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data" / "pipe.jpg")
     root = DataRoot(tmp_path)
     for ask in (load, probe):
-        with pytest.raises(MediaError, match="is no regular file"):
+        with pytest.raises(MediaError, match="not a regular file"):
             ask(view("data/pipe.jpg"), root)
 
 

@@ -67,14 +67,14 @@ class Record:
             raise UsageError(f"{self.where}: {key!r} must be a list of four numbers")
         x1, y1, x2, y2 = (self._number(item, key) for item in value)
         if not (x1 < x2 and y1 < y2):
-            raise UsageError(f"{self.where}: {key!r} must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, it is {value}")
+            raise UsageError(f"{self.where}: {key!r} must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {value}")
         return x1, y1, x2, y2
 
     def length(self, key: str) -> float:
         """Return a number above 0."""
         value = self.number(key)
         if value <= 0:
-            raise UsageError(f"{self.where}: {key!r} must be above 0, it is {value:g}")
+            raise UsageError(f"{self.where}: {key!r} must be above 0, got {value:g}")
         return value
 
     def _number(self, value: Any, key: str) -> float:

@@ -69,7 +69,7 @@ class Ranks:
         """Publish JSON content to the other ranks.
 
         Raises:
-            IncompleteError: the store is gone (as in every method here).
+            IncompleteError: the store is lost (as in every method here).
         """
         text = json.dumps(content)
         if self._store is None:
@@ -214,7 +214,7 @@ def _serve_joins(store: Store, world: int, attempt: str, stopping: threading.Eve
 
 
 def _exit_with_launcher(parent: int) -> None:
-    """Exit when torchrun is gone: its store is gone too, and the next job would find the folder in use."""
+    """Exit after torchrun: its store is lost too, and the next job would find the folder in use."""
     while os.getppid() == parent:
         time.sleep(0.5)
     if os.environ.get("RANK") == "0":

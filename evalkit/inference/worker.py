@@ -202,10 +202,10 @@ class _Pending:
 def _answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
     """Yield the model's answers; what it failed on is retried group by group, then in parts, down to one sample.
 
-    Only what fails alone is that sample's failure, whatever the exception.
+    Only a request that fails alone fails its sample, with any exception.
 
     Raises:
-        ModelUnavailable: the model cannot answer any more.
+        ModelUnavailable: the model can no longer answer.
         UsageError: the model says that the user's input is wrong, or breaks its contract.
     """
     pending = _Pending()

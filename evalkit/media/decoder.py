@@ -26,7 +26,7 @@ LIMIT_S = 120.0
 START_S = 120.0
 # Decoders give way to a model on the same CPU: its threads wait for each other at every step.
 NICE = 5
-# A decoder whose parent is gone ends itself this much later than its parent would have ended it.
+# A decoder whose parent has exited kills itself this much later than its parent would have killed it.
 _GRACE_S = 10.0
 # Of malloc.h (glibc); the first is the most that glibc takes there.
 _M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 32 << 20
@@ -70,7 +70,7 @@ class Decoders:
         return layout
 
     def layout_of(self, view: View) -> Layout | None:
-        """Return how a view is cut; None where its media is absent or cannot be read."""
+        """Return how a view is cut; None if its media is absent or cannot be read."""
         try:
             return self.probe(view)
         except (MediaError, UsageError):  # the sample's failure when it is asked
@@ -121,7 +121,7 @@ class _Child:
         """Return the child's answer; an exception that it caught is returned, not raised.
 
         Raises:
-            MediaError: there is none, and the child is of no more use.
+            MediaError: there is no answer, and the child is unusable.
         """
         sending = _Alarm(self._limit, self._process.kill)
         try:
@@ -198,7 +198,7 @@ _PARTS: dict[str, Any] = {
 
 
 def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
-    """Answer the parent until it is gone."""
+    """Answer the parent until it exits."""
     os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even in the middle of a C library
@@ -216,7 +216,7 @@ def _serve(pipe: Connection, root: DataRoot, limit: float) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Keep the memory of one image for the next: got anew from the system it costs a page fault for every 4 KiB."""
+    """Reuse the memory of one image for the next: memory from the system costs a page fault for every 4 KiB."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's own
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)

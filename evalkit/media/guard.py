@@ -1,4 +1,4 @@
-"""Turns whatever a decoder raises on a bad file into a MediaError of one line."""
+"""Converts any exception of a decoder on a bad file to a MediaError of one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def guarded(media: Media, path: Path | None = None) -> Iterator[None]:
 
     Args:
         media: what is being read.
-        path: where it lies on this machine; the reason names it as the data set does instead.
+        path: its path on this machine, which the reason replaces by the data set's.
 
     Raises:
         MediaError: the block raised an exception.

@@ -38,7 +38,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
     """Return how a view is cut without decoding its pixels.
 
     Args:
-        view: the image or video and how it is looked at.
+        view: the image or video and how it is shown.
         root: the data root.
 
     Returns:
@@ -67,14 +67,14 @@ def load(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
     """Return a view's pixels.
 
     Args:
-        view: the image or video and how it is looked at.
+        view: the image or video and how it is shown.
         root: the data root.
 
     Returns:
         One array (tiles, tile_size, tile_size, 3) of uint8 per image: one for an image, one per frame of a video.
 
     Raises:
-        MediaError: whatever keeps the pixels from being read; its reason is one line.
+        MediaError: the pixels cannot be read, for any cause; its reason is one line.
     """
     with guarded(view.media):
         return [_tiles(image, view) for image in _stored(view, root)]
@@ -84,7 +84,7 @@ def images(view: View, root: DataRoot) -> Iterator[Image.Image]:
     """Yield a view's images as the benchmark gives them, in RGB: one image, or the frames of a video.
 
     Raises:
-        MediaError: whatever keeps the pixels from being read; its reason is one line.
+        MediaError: the pixels cannot be read, for any cause; its reason is one line.
     """
     with guarded(view.media):
         for image in _stored(view, root):
@@ -117,7 +117,7 @@ def canonical(view: View, root: DataRoot) -> View:
         root: the data root.
 
     Returns:
-        The same view of the first row with this very image; a view that is no row, or has no image, as it is.
+        The same view of the first row with this very image; a view of another kind, or without an image, unchanged.
     """
     if view.media.kind != "row":
         return view
@@ -195,9 +195,9 @@ def _place(media: Media, root: DataRoot) -> Path:
 
 
 def _refuse_devices(media: Media, path: Path) -> None:
-    """Refuse what is no file: opening a pipe or a device may wait for ever."""
+    """Refuse anything but a file: opening a pipe or a device may block forever."""
     if media.kind != "frames" and not path.is_file():
-        raise MediaError(media.path, "is a folder" if path.is_dir() else "is no regular file")
+        raise MediaError(media.path, "is a folder" if path.is_dir() else "not a regular file")
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _open(media: Media, path: Path) -> Iterator[Image.Image]:
 
 
 def _row_image(media: Media, path: Path) -> str | None:
-    """Return the base64 image of a TSV's row; None where the TSV has no image for it.
+    """Return the base64 image of a TSV's row; None if the TSV has no image for it.
 
     Raises:
         MediaError: the row names another row that holds no image itself.

@@ -20,12 +20,12 @@ class Picture:
     """One image or frame, without turning by EXIF, as the model sees it.
 
     Attributes:
-        jpeg: at most the asked-for side.
+        jpeg: at most the requested side.
         thumbnail: a JPEG of at most THUMBNAIL pixels; empty for all but the first picture of a view.
         width: of the original in pixels.
         height: of the original in pixels.
         frame: index of a video's frame; None for an image.
-        seconds: time of the frame; None where the video does not tell.
+        seconds: time of the frame; None if the video has no timestamps.
     """
 
     jpeg: bytes
@@ -37,7 +37,7 @@ class Picture:
 
 
 def pictures(view: View, root: DataRoot, image_side: int, frame_side: int) -> list[Picture]:
-    """Return a view's pictures, made smaller where they are large.
+    """Return a view's pictures, downscaled if they are large.
 
     Args:
         view: the image or video.

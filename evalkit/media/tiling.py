@@ -55,7 +55,7 @@ def tile_count(grid: tuple[int, int], thumbnail: bool) -> int:
 def resize(
     image: Image.Image, size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """Resize as Pillow up to 12 does, whatever Pillow is installed.
+    """Resize as Pillow up to 12 does, under any version of Pillow.
 
     Pillow 13 may filter columns before rows, which rounds differently; two calls, each along one axis, keep
     the old order: rows first.

@@ -2,7 +2,7 @@
 
 Sources of the rules: ``evaluate_mvbench.py`` of InternVL for ``segment_middle``, VLMEvalKit
 for ``even_step``. Both read video files with decord. Frames are counted here as decord counts them, but with
-PyAV, so that a dry run needs no decord; the pixels come from decord where it works and else from PyAV, whose
+PyAV, so that a dry run needs no decord; the pixels come from decord if it works and else from PyAV, whose
 frames are the same.
 """
 
@@ -36,7 +36,7 @@ class VideoInfo:
 
     Attributes:
         total: number of frames.
-        fps: average frames per second; 0 where the file does not tell.
+        fps: average frames per second; 0 if the file does not record it.
         first: index of the first frame: 1 for a folder of frames (``00001.jpg``), else 0.
     """
 
@@ -62,7 +62,7 @@ def segment_middle(
         first: lowest index.
 
     Raises:
-        ValueError: ``num`` is below 1 or ``fps`` is no positive number.
+        ValueError: ``num`` is below 1 or ``fps`` is not a positive number.
     """
     if num < 1:
         raise ValueError(f"the number of frames to sample must be positive, not {num}")
@@ -126,7 +126,7 @@ def probe_video(path: Path, media: Media) -> VideoInfo:
     """Count a video's frames without decoding one.
 
     Args:
-        path: where it lies: a video file, a folder of frames or a gif.
+        path: a video file, a folder of frames or a gif.
         media: what it is.
 
     Raises:
@@ -134,7 +134,7 @@ def probe_video(path: Path, media: Media) -> VideoInfo:
     """
     with guarded(media, path):
         if media.kind == "frames":
-            # The official code counts whatever lies in the folder.
+            # The official code counts every file in the folder.
             info = VideoInfo(len(os.listdir(path)), FOLDER_FPS, 1)
         elif media.kind == "gif":
             with Image.open(path, formats=("GIF",)) as image:
@@ -150,9 +150,9 @@ def read_frames(path: Path, media: Media, indices: Sequence[int]) -> Iterator[Im
     """Yield the frames at the given indices, in that order.
 
     Args:
-        path: where the video lies.
+        path: the video.
         media: what it is.
-        indices: as ``choose_frames`` returned them; a frame may be asked for several times.
+        indices: as ``choose_frames`` returned them; a frame may be requested several times.
 
     Yields:
         RGB images, one per index.
@@ -240,7 +240,7 @@ def _decord_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
 
 
 def _pyav_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
-    """Yield frames by their place in the order of display, as decord numbers them."""
+    """Yield frames by their index in display order, as decord numbers them."""
     import av
 
     wanted, found = set(indices), {}

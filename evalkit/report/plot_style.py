@@ -88,11 +88,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def marker_style(place: int) -> dict[str, Any]:
-    """Return colour and marker of the series at a place."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+def marker_style(index: int) -> dict[str, Any]:
+    """Return colour and marker of a series by its index."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
-def bar_style(place: int) -> dict[str, Any]:
-    """Return colour and hatch of the bars at a place."""
-    return {"color": COLOURS[place % len(COLOURS)], "hatch": HATCHES[place % len(HATCHES)]}
+def bar_style(index: int) -> dict[str, Any]:
+    """Return colour and hatch of the bars by their index."""
+    return {"color": COLOURS[index % len(COLOURS)], "hatch": HATCHES[index % len(HATCHES)]}

@@ -207,9 +207,9 @@ def open_runs(runs: Sequence[Path], card: Card) -> list[RunFolder]:
     """Return several run folders; labels that would be the same are numbered."""
     folders = [RunFolder(run, card) for run in runs]
     labels = [folder.label for folder in folders]
-    for place, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+    for index, (folder, label) in enumerate(zip(folders, labels, strict=True)):
         if labels.count(label) > 1:
-            folder.label = f"{label} #{labels[: place + 1].count(label)}"
+            folder.label = f"{label} #{labels[: index + 1].count(label)}"
     return folders
 
 

@@ -157,11 +157,11 @@ def score_foreign(given: Foreign) -> Scored:
     samples = list(task.load(root))
     responses = read_predictions(given.predictions, (sample.id for sample in samples), foreign=True)
     missing = [sample.id for sample in samples if sample.id not in responses]
-    found = f"{len(missing)} of {len(samples)} samples have no prediction"
+    gap = f"{len(missing)} of {len(samples)} samples have no prediction"
     if missing and not given.allow_missing:
-        raise IncompleteError(f"{given.predictions}: {found}: {listed(missing)}; --allow-missing scores them 0")
+        raise IncompleteError(f"{given.predictions}: {gap}: {listed(missing)}; --allow-missing scores them 0")
     if missing:
-        say(f"{found} and score 0: {listed(missing)}")
+        say(f"{gap} and score 0: {listed(missing)}")
     answered = Answered(task, samples, responses, _judged(given, task, responses))
     if out is None:
         scores = {task.name: score_task(task, samples, responses, answered.judged).summary}

@@ -242,7 +242,7 @@ def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
                 f"{where}: not a score written by evalkit ({key + ': ' if key else ''}{first['msg']})"
             ) from error
         if not all(value is None or in_range(value, unbounded) for value in (score.value, score.fixed)):
-            raise UsageError(f"{where}: a value is not {'finite and at least 0' if unbounded else 'within 0 and 1'}")
+            raise UsageError(f"{where}: a value is not {'finite and at least 0' if unbounded else 'between 0 and 1'}")
         if score.id in scores:
             raise UsageError(f"{where}: id {score.id!r} occurs twice")
         scores[score.id] = score

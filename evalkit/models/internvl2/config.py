@@ -128,7 +128,7 @@ def read_config(folder: Path) -> CheckpointConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: key {key!r}: {first['msg']} (it is {first['input']!r:.80})") from error
+        raise UsageError(f"{path}: key {key!r}: {first['msg']} (got {first['input']!r:.80})") from error
     if config.tile_size != config.vision_config.image_size:
         raise UsageError(
             f"{path}: force_image_size {config.tile_size} differs from vision_config.image_size "

@@ -69,7 +69,7 @@ const media = (() => {
   function picture(s, medium, place, open) {
     const when = medium.frames.length ? `frame ${place + 1} of ${medium.frames.length}` : `image of sample ${s.id}`;
     const img = el("img", { src: uri(`p${medium.pictures[place]}`), alt: when, decoding: "async", width: medium.width, height: medium.height });
-    // Small pictures are shown some whole times larger, as far as they fit.
+    // Small pictures are shown some whole times larger, if they fit.
     const times = Math.max(1, Math.floor(720 / Math.max(medium.width, medium.height)));
     if (open && !medium.frames.length) img.style.width = `min(${times * medium.width}px, calc(62vh * ${medium.width / medium.height}))`;
     const inner = open ? el("button", { type: "button", "aria-label": `full size: ${when}`, onclick: open }, img) : img;
