@@ -47,7 +47,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     generator = np.random.default_rng(1)
     print(
-        f"{runs} simulated pairs each, alpha {ALPHA}\n\n| redrawn | false alarms | power, 2 points |\n|---|---:|---:|"
+        f"{runs} simulated pairs each, alpha {ALPHA}\n\n| resampled | false alarms | power, 2 points |\n|---|---:|---:|"
     )
     for redrawn in (0.002, 0.02, 0.1, 0.5):
         for by_image in (False, True):
