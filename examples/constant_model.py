@@ -1,4 +1,4 @@
-"""A model that gives every question the same answer: the baseline of any benchmark.
+"""A model that gives every question the same answer: a lower bound for any benchmark's score.
 
 evalkit run --plugin examples/constant_model.py --model constant:A --data-root D --out runs/constant
 """
@@ -12,6 +12,9 @@ from evalkit.records import Request, Response
 class Constant(Source, Model):
     def __init__(self, rest: str, options: object) -> None:
         self.answer_text = rest
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"answer": self.answer_text}  # a run with another answer is not resumed
 
     def open(self, local: LocalRank) -> Model:
         return self

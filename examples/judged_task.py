@@ -32,7 +32,7 @@ def ask(sample: Sample, answer: str) -> str | None:
 
 def read(sample: Sample, answer: str, reply: str) -> Score | None:
     if not reply.strip().isdecimal() or int(reply) > 10:
-        return None  # retried at the next temperature
+        return None  # not a number: retried at the next temperature
     return Score(int(reply) / 10, reply.strip())
 
 

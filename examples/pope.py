@@ -34,7 +34,7 @@ def load(root: DataRoot, *, file: str) -> list[Sample]:
 
 
 def score(sample: Sample, answer: str) -> Score:
-    """Score as the official evaluate.py: "no" if the first sentence holds the word No, no or not, else "yes"."""
+    """Score as the official evaluate.py: "no" if the first sentence has the word No, no or not, else "yes"."""
     words = re.sub(",", "", answer.split(".")[0]).split(" ")
     said = "no" if {"No", "no", "not"} & set(words) else "yes"
     return Score(float(said == sample.references[0]), said if answer.strip() else None)

@@ -6,11 +6,17 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 from evalkit.cli.main import build_parser
+from evalkit.judging import Judge
+from evalkit.metrics.metric import Metric
+from evalkit.models.base import Model, Source
+from evalkit.records import Look, Media, Recipe, Sample, Score
+from evalkit.task import Task
 from scripts.refresh_docs import QUOTED, refreshed
 from tests.conftest import REPO
 
@@ -46,7 +52,46 @@ def test_commands_are_evalkits(page: Path) -> None:
 
 def test_the_pages_hold_commands() -> None:
     found = {page.name: len(list(commands(page))) for page in PAGES}
-    assert found["README.md"] > 15 and found["quickstart.md"] > 7 and found["benchmarks.md"] == 4
+    assert found["README.md"] > 15 and found["quickstart.md"] > 7 and found["extending.md"] == 17
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_headings(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert anchor in anchors(page.parent / target if target else page), f"{page.name}: {target}#{anchor}"
+
+
+EXTENDING = REPO / "docs" / "extending.md"
+
+
+def test_quoted_code_is_the_examples() -> None:
+    page = EXTENDING.read_text()
+    quoted = set()
+    for match in re.finditer(r"^```(?:python|yaml)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        name = re.findall(r"\]\(\.\./examples/(\w+\.\w+)\)", page[: match.start()])[-1]
+        file = (REPO / "examples" / name).read_text()
+        assert f"\n{match[1]}" in f"\n{file}", f"{name}: the quoted code is not in the file"
+        quoted.add(name)
+    assert quoted == {path.name for path in (REPO / "examples").iterdir() if path.is_file()} - {"draw.py"}
+
+
+@pytest.mark.parametrize("kind", [Sample, Media, Recipe, Look, Score, Task, Metric, Judge, Source, Model])
+def test_every_field_is_explained(kind: type) -> None:
+    page, name = EXTENDING.read_text(), kind.__name__
+    table = page.split(f"\n### {name}\n")[-1] if f"\n### {name}\n" in page else page.split(f"`{name}` | meaning |")[1]
+    lines = re.split(r"^\|---.*\n", table, flags=re.MULTILINE)[1].split("\n\n")[0].splitlines()
+    if name == "Metric":  # its builders have a table of their own before it
+        lines = re.split(r"^\| field \|.*\n\|---.*\n", table, flags=re.MULTILINE)[1].split("\n\n")[0].splitlines()
+    explained = [field for line in lines for field in re.findall(r"`(\w+)`", line.split("|")[1])]
+    known = [item.name for item in fields(kind)] if is_dataclass(kind) else [key for key in vars(kind) if key[0] != "_"]
+    assert sorted(explained) == sorted(known)
 
 
 def test_quoted_output_is_what_the_command_prints() -> None:
