@@ -4,7 +4,7 @@
 
 Made-up pictures and questions in the proportions of the benchmarks, asked of random weights of a size: what is
 computed, and what it costs, does not depend on the weights' values. The reference engine is the official loop: one
-question at a time, every image encoded again. Prints, and writes as JSON and Markdown with ``--out``: samples, tiles and
+question at a time, every image re-encoded. Prints, and writes as JSON and Markdown with ``--out``: samples, tiles and
 tokens a second, the ratio, the share of equal answers (with the gap between the two best logits where answers part),
 peak memory, and which share of the machine's measured speed in matrix products goes into the work that cannot be
 avoided: each distinct tile once, each prefix once, each suffix and answer token once.
