@@ -59,10 +59,9 @@ def test_questions_are_shown_as_the_recipe_says(evalkit: Evalkit, root: Path) ->
     assert code == 0
     assert first["prompt"] == "Picture-1: <image>\nPicture-2: <image>\nWhich picture is brighter? Answer 1 or 2."
     assert [item["tiles"] for item in first["media"]] == [1, 1]
-    code, out, _ = evalkit("show", "pope_random", *PLUGINS, *MODEL, "constant:Yes", "--data-root", root, "--limit", "1")
-    assert (
-        code == 0 and "Is there a red square in the image?\nAnswer the question using a single word or phrase." in out
-    )
+    given = [*PLUGINS, *MODEL, "constant:Yes", "--data-root", root, "--limit", "1"]
+    code, out, _ = evalkit("show", "pope_random", *given)
+    assert code == 0 and "red square in the image?\nAnswer the question using a single word or phrase." in out
 
 
 def test_another_look(evalkit: Evalkit, root: Path) -> None:

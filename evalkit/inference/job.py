@@ -144,7 +144,10 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     """
     options = prepared.options
     described = prepared.model.describe()
-    settings = described.pop("settings", {}) | prepared.source.fingerprint()
+    # A source that cannot tell what its answers depend on is another one under another name or other options.
+    chosen = {key: redact(value) for key, value in options.model_options.items()}
+    identity = prepared.source.fingerprint() or {"name": redact(options.model), "options": chosen}
+    settings = described.pop("settings", {}) | identity
     tasks = {job.task.name: task_settings(job, prepared.root, options.limit) for job in prepared.jobs}
     record = read_run(options.out) if has_record(options.out) else None
     if record:

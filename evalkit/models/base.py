@@ -116,7 +116,7 @@ class Source:
     name: str | None = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return hashes of what its answers depend on, by name."""
+        """Return hashes of what its answers depend on, by name; if empty, its name and options stand for them."""
         return {}
 
     def refuses(self, recipe: Recipe) -> str | None:
