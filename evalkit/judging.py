@@ -47,11 +47,13 @@ class Exchange(NamedTuple):
         replies: one per request, in order; None for a failed request.
         model: the judge's name; None if not recorded.
         response: the judged answer; None if not recorded.
+        prompt_sha256: hash of the judge's prompt; None if not recorded.
     """
 
     replies: tuple[str | None, ...]
     model: str | None = None
     response: str | None = None
+    prompt_sha256: str | None = None
 
 
 class Judged(NamedTuple):

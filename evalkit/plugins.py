@@ -39,8 +39,8 @@ def load_tasks(plugins: Sequence[str] = ()) -> dict[str, Task]:
         _add(tasks, getattr(module_of(file), "TASKS", None), str(file))
     for point in entry_points(group="evalkit.tasks"):
         _add(tasks, load_point(point), f"entry point {point.name}")
-    for plugin in plugins:
-        module = module_of(Path(plugin))
+    for plugin in {str(Path(plugin).resolve()): plugin for plugin in plugins}.values():
+        module = module_of(Path(plugin).resolve())
         if not hasattr(module, "TASKS") and not hasattr(module, "MODELS"):
             raise UsageError(f"{plugin}: a plugin must define TASKS, a tuple of evalkit.task.Task, or MODELS")
         _add(tasks, getattr(module, "TASKS", ()), plugin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from evalkit.errors import UsageError
@@ -67,6 +67,10 @@ class TaskSummary:
     def failed(self) -> dict[str, int]:
         """Samples with nothing to score, by outcome."""
         return {kind.value: count for kind, count in self.outcomes.items() if kind.failed and count}
+
+    def without_missing(self) -> TaskSummary:
+        """Return it without its missing samples, which the user allowed."""
+        return replace(self, outcomes={**self.outcomes, Outcome.MISSING: 0})
 
 
 def outcome_text(outcomes: Mapping[Outcome, int]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from evalkit.judging import Judge, settle
 from evalkit.records import Sample, Score
+from evalkit.runs.judged import judge_folder
 from tests.conftest import REPO, Cli, write_jsonl
 
 PLUGIN = REPO / "examples" / "judged_task.py"
@@ -100,6 +101,9 @@ def test_only_what_needs_a_judge_is_asked_and_only_once(cli: Cli, run: Path) -> 
     found = summary(run)
     assert found["score"] == pytest.approx(85) and found["outcomes"]["ok"] == 2
     assert found["judge"] == {"name": "clerk", "card": "gpt-4-0613", "asked": 1, "judged": 1, "unused_replies": 0}
+    code, said, _ = judge(cli, run, "slow", "--judge-name", "clerk")
+    assert code == 2 and "judgements made with other settings" in said
+    assert judge(cli, run, "quick", "--tasks", "docvqa_val")[0] == 2
     record = json.loads((run / TASK / "judged" / "clerk" / "replies.jsonl").read_text())
     assert record == {"id": "1", "replies": ["7"], "model": "clerk", "response": "a blue box"}
     assert judge(cli, run, "quick")[2] == asked, "judged before: nothing is asked"
@@ -151,6 +155,11 @@ def test_the_cards_judge_counts_then_the_only_one_then_the_named_one(cli: Cli, r
     assert done.returncode == 2 and "judged by second, third; choose one with --judge-name" in done.stderr
     assert json.loads(score("--judge-name", "second").stdout)[TASK]["score"] == pytest.approx(85)
     assert score("--judge-name", "nobody").returncode == 2
+    again = [
+        "run", "--model", f"replay:{run.parent / 'answers.jsonl'}", "--tasks", TASK, "--plugin", PLUGIN,
+        "--data-root", run.parent, "--out", run,
+    ]  # fmt: skip
+    assert cli(*again).returncode == 0 and summary(run)["judge"]["name"] == "second", "a rerun keeps the judge"
     assert judge(cli, run, "quick", "--judge-name", "gpt-4-0613")[0] == 0
     assert json.loads(score().stdout)[TASK]["judge"]["name"] == "gpt-4-0613"
 
@@ -201,6 +210,8 @@ def test_replay_judges_from_a_record(cli: Cli, run: Path) -> None:
     done = cli("judge", run, "--judge", f"replay:{record}")
     assert done.returncode == 0, done.stderr
     assert summary(run)["judge"]["name"] == "tutor" and summary(run)["score"] == pytest.approx(80)
+    write_jsonl(record, [{"id": "1", "replies": ["x", "6"], "model": "tutor"}, {"id": "0", "replies": ["9"]}])
+    assert cli("judge", run, "--judge", f"replay:{record}", "--judge-name", "tutor").returncode == 0, "it may grow"
     other = write_jsonl(run.parent / "K.jsonl", [{"id": "1", "replies": ["6"], "response": "else"}])
     done = cli("judge", run, "--judge", f"replay:{other}", "--judge-name", "other")
     assert done.returncode == 2 and "is for another answer" in done.stderr
@@ -238,3 +249,8 @@ def test_the_retry_rule(
     judge = Judge(name="j", ask=ask, read=read, max_new_tokens=3, temperatures=(0.0, 1.0), tries=2)
     settled = settle(judge, SAMPLE, "a", replies)
     assert (settled.score and settled.score.value, settled.used, settled.temperature) == (score, used, temperature)
+
+
+def test_names_that_a_folder_cannot_hold_do_not_collide(tmp_path: Path) -> None:
+    folders = {judge_folder(tmp_path, name) for name in ("a/b", "a_b", "a b", "..", ".a", "a")}
+    assert len(folders) == 6 and all(folder.parent == tmp_path / "judged" for folder in folders)

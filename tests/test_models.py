@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evalkit.errors import UsageError
+from evalkit.errors import ModelUnavailable, UsageError
+from evalkit.inference.worker import _answers
 from evalkit.models import find_model
+from evalkit.models.base import MediaGroup, Model
+from evalkit.records import Generation, Outcome, Request, Response
 from tests.conftest import REPO, Cli, write_jsonl
 
 CONSTANT = REPO / "examples" / "constant_model.py"
@@ -159,3 +164,91 @@ def test_a_replay_has_no_dtype(cli: Cli, demo: Path, tmp_path: Path) -> None:
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.returncode == 2 and "unknown option 'dtype' for replay (its options: none)" in done.stderr
+
+
+class Scripted(Model):
+    """Does what a script says with each group that it takes, or before it takes one."""
+
+    def __init__(self, script: Callable[[Iterable[MediaGroup]], Iterator[tuple[Request, Response]]]) -> None:
+        self.answer = script  # type: ignore[method-assign]
+
+
+def ask(script: Callable[[Iterable[MediaGroup]], Iterator[tuple[Request, Response]]], count: int = 4) -> list[Response]:
+    requests = [Request("t", i, str(i), "?", (), Generation(4)) for i in range(count)]
+    return [response for _, response in _answers(Scripted(script), [MediaGroup(requests, [])])]
+
+
+def test_a_model_that_fails_before_it_takes_anything_is_unavailable() -> None:
+    def connecting(groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        raise ConnectionResetError("no server")
+        yield from ()
+
+    def idle(groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        yield from ()
+
+    for script, reason in ((connecting, "no server"), (idle, "stopped without an answer")):
+        with pytest.raises(ModelUnavailable, match=reason):
+            ask(script)
+
+
+def test_what_no_file_can_hold_is_that_samples_failure() -> None:
+    answers: list[Any] = ["\ud83d", None, "fine", "extra"]
+
+    def odd(groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        for request in (request for group in groups for request in group.requests):
+            extra = {"set": {1}} if request.index == 3 else {}
+            yield request, Response(request.id, answers[request.index], extra=extra)
+
+    found = ask(odd)
+    assert [item.outcome for item in found] == [Outcome.MODEL_ERROR] * 2 + [Outcome.OK, Outcome.MODEL_ERROR]
+    assert "type NoneType" in found[1].reason and "cannot be stored" in found[0].reason + found[3].reason
+
+
+def test_a_response_to_another_sample_is_refused() -> None:
+    def crossed(groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        for request in (request for group in groups for request in group.requests):
+            yield request, Response("9", "text")
+
+    with pytest.raises(UsageError, match="answered '0' of t with a response to '9'"):
+        ask(crossed)
+
+
+def test_a_model_that_stops_in_the_middle_is_asked_for_the_rest() -> None:
+    calls: list[int] = []
+
+    def half(groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        (group,) = groups
+        calls.append(len(group.requests))
+        for request in group.requests[: max(1, len(group.requests) // 2)]:
+            yield request, Response(request.id, "text")
+
+    assert sorted(item.id for item in ask(half)) == ["0", "1", "2", "3"] and calls[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("MODELS = ('x',)", "MODELS maps schemes to sources"),
+        ("MODELS = {'replay': print}", "model scheme 'replay' is already defined"),
+        (
+            "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom evalkit.models.base import Source\n"
+            "@dataclass\nclass Options:\n    a: Nowhere = 1\n"
+            "class S(Source):\n    options = Options\nMODELS = {'s': S}",
+            "its options cannot be checked",
+        ),
+    ],
+)
+def test_a_wrong_models_mapping_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        find_model("s:x", {}, [str(plugin)])
+
+
+def test_another_name_of_a_source_without_fingerprint_is_another_model(
+    cli: Cli, moody: Path, demo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert run(cli, moody, "moody:a", demo, out, "-M", "every=99", "--limit", "2")[0] in (0, 3)
+    code, said = run(cli, moody, "moody:b", demo, out, "-M", "every=99", "--limit", "2")
+    assert code == 2 and "moody:a" in said and "moody:b" in said

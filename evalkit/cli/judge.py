@@ -26,7 +26,7 @@ def command(args: argparse.Namespace) -> int:
     options = parsed(JudgeOptions, args)
     run = Path(args.run)
     name = judge_run(run, options)
-    done = score_run(run, options.data_root, {}, name)
+    done = score_run(run, options.data_root, judge=name, keep=True)
     text = write_card(run, done.card)
     if args.json:
         emit({name: summary.to_json() for name, summary in done.scores.items()})

@@ -141,3 +141,11 @@ def add_alpha(parser: argparse.ArgumentParser) -> None:
 def add_limit(parser: argparse.ArgumentParser) -> None:
     """Add ``--limit``."""
     parser.add_argument("--limit", type=positive, metavar="N", help="use only the first N samples of each task")
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``-M``."""
+    parser.add_argument(
+        "-M", "--model-option", type=pair, action="append", default=[], metavar="KEY=VALUE",
+        help="an option of the model (repeatable)",
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from evalkit.cli.options import add_card, add_data_root, add_limit, add_plugin
+from evalkit.cli.options import add_card, add_data_root, add_limit, add_model_option, add_plugin
 from evalkit.cli.parser import Subparsers, add_command, emit
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add(commands: Subparsers) -> None:
     add_data_root(parser)
     add_card(parser)
     parser.add_argument("--model", metavar="M", help="also apply this model's chat template and count tokens")
+    add_model_option(parser)
     add_limit(parser)
     add_plugin(parser)
 
@@ -37,7 +38,7 @@ def command(args: argparse.Namespace) -> int:
 
     root = DataRoot(args.data_root)
     selection = select(args.card, [args.task], args.plugin, root)
-    source = find_model(args.model, plugins=args.plugin) if args.model else None
+    source = find_model(args.model, dict(args.model_option), args.plugin) if args.model else None
     tile_size = source.tile_size if source and source.tile_size else selection.card.tile_size
     (job,) = build_jobs(selection, root, args.limit, tile_size, source.refuses if source else None)
     shown = describe_requests(job, root, source)

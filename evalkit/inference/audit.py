@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 from evalkit.errors import MediaError
-from evalkit.inference.worker import load_media
+from evalkit.inference.worker import _answers, load_media
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
 from evalkit.models.base import MediaGroup, Model, Wants
@@ -51,7 +51,8 @@ def audit(
             (sample, known[request.id], _answer(reference, request, decoders, wants)) for sample, request in chosen
         ]
         differing = [first.id for _, first, second in pairs if second is None or first.response != second.response]
-        scored = any(sample.references for sample in job.samples)
+        # A judged answer has no score until it is judged.
+        scored = job.task.judge is None and any(sample.references for sample in job.samples)
         values = (
             [(_value(job, sample, first), _value(job, sample, second)) for sample, first, second in pairs]
             if scored
@@ -73,7 +74,8 @@ def _answer(reference: Model, request: Request, decoders: Decoders, wants: Wants
     media = load_media([request], decoders, wants)
     if isinstance(media, MediaError):
         return None  # the file was there during the run: a difference
-    return next(response for _, response in reference.answer([MediaGroup([request], media)]))
+    # A failure of the reference engine is a difference too, and no reason to lose a finished run's scores.
+    return next((response for _, response in _answers(reference, [MediaGroup([request], media)])), None)
 
 
 def _value(job: Job, sample: Sample, response: Response | None) -> float | None:

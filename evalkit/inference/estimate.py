@@ -59,18 +59,16 @@ def _row(job: Job, root: DataRoot, source: Source) -> dict[str, Any]:
 
 def _tokens(job: Job, source: Source, cut: dict[View, Layout | None]) -> tuple[int, int | None, int]:
     """Return tiles and tokens of all prompts (None if unknown), and the tokens of all answers."""
-    shown = answers = 0
-    prompts: int | None = 0
+    shown = prompts = answers = counted = 0
     for request in job.requests:
         known = [layout for view in request.views if (layout := cut[view])]
         rendered = source.render(request, known)
-        if rendered is None:
-            prompts = None
-        elif prompts is not None and rendered.tokens is not None:  # a prompt without a length becomes a model_error
+        if rendered is not None and rendered.tokens is not None:  # a prompt without a length becomes a model_error
+            counted += 1
             prompts += rendered.tokens
             shown += sum(layout.tiles * layout.images for layout in known)
             answers += min(request.generation.max_new_tokens, USUAL_ANSWER)
-    return shown, prompts, answers
+    return shown, prompts if counted else None, answers
 
 
 def estimate_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -30,7 +30,7 @@ from evalkit.runs.folder import RunFolder
 from evalkit.runs.lock import RunLock
 from evalkit.runs.record import RunRecord, has_record, read_run
 from evalkit.runs.rescore import recorded, with_judgements
-from evalkit.runs.results import report_gaps, score_lines, write_results
+from evalkit.runs.results import judges_of, report_gaps, score_lines, write_results
 from evalkit.runs.settings import differences, fingerprint, media_fingerprint, task_settings
 from evalkit.runs.store import answered_ids, read_shards, write_predictions
 from evalkit.selection import Job, Selection, build_jobs, card_reference, say_skipped, select
@@ -268,10 +268,11 @@ def answer_units(
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     """Merge the shards, score, write the results; report what is incomplete."""
     out = prepared.options.out
-    answered = []
+    answered, previous = [], judges_of(out)
     for job in prepared.jobs:
         write_predictions(out / job.task.name, job.samples, read_shards(out / job.task.name / "shards"))
-        answered.append(with_judgements(out, recorded(out, job.task, prepared.root, prepared.options.limit)))
+        responses = recorded(out, job.task, prepared.root, prepared.options.limit)
+        answered.append(with_judgements(out, responses, previous=previous.get(job.task.name)))
     record = read_run(out)
     record.launches[-1] |= launch
     reference = prepared.model.reference() if prepared.options.audit else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -77,7 +78,7 @@ class Judging(Model):
                 if settled.temperature is not None and "replies" not in response.extra:
                     retries.append(_at(request, settled.temperature))
                     continue
-                record = {"replies": pending.replies, "model": self._name}
+                record = {"replies": pending.replies, "model": self._name, "prompt_sha256": _prompt_sha256(request)}
                 yield request, Response(request.id, pending.answer, extra=record)
             if not retries:
                 return
@@ -88,6 +89,10 @@ def _recorded(pending: _Open, response: Response) -> list[str | None]:
     if response.response and response.response != pending.answer:
         raise UsageError(f"id {response.id!r}: the judge record is for another answer than the run's")
     return list(response.extra["replies"])
+
+
+def _prompt_sha256(request: Request) -> str:
+    return hashlib.sha256(json.dumps([request.system, request.prompt]).encode()).hexdigest()
 
 
 def _at(request: Request, temperature: float) -> Request:
@@ -109,7 +114,9 @@ def judge_run(run: Path, options: JudgeOptions) -> str:
     """
     record = read_run(run)
     names = list(options.tasks or record.tasks)
-    plugins = tuple(dict.fromkeys([*record.plugins, *options.plugin]))
+    if unknown := [name for name in names if name not in record.tasks]:
+        raise UsageError(f"{run} has no task {unknown[0]!r}; it has {', '.join(record.tasks)}")
+    plugins = (*record.plugins, *options.plugin)
     root = DataRoot(options.data_root or record.data_root)
     source = find_model(options.judge, dict(options.model_option), plugins)
     name = options.judge_name or source.name or NOT_NAMED
@@ -121,19 +128,31 @@ def judge_run(run: Path, options: JudgeOptions) -> str:
         stack.callback(lock.close)
         lock.claim()
         model = source.open(LocalRank())
+        settings = _settings(options, source, model)
         for task in tasks:
-            limit = record.tasks[task.name]["limit"]
-            _judge_task(run, recorded(run, task, root, limit), name, options.judge, source, model, root)
+            answered = recorded(run, task, root, record.tasks[task.name]["limit"])
+            _judge_task(run, answered, name, settings, source, model, root)
     return name
 
 
+def _settings(options: JudgeOptions, source: Source, model: Model) -> dict[str, Any]:
+    """Return what a judge's replies depend on; each recorded exchange stands for itself, so a record may grow."""
+    if source.recorded:
+        return {"recorded": True}
+    chosen = {key: redact(value) for key, value in options.model_option}
+    identity = source.fingerprint() or {"name": redact(options.judge), "options": chosen}
+    settings: dict[str, Any] = model.describe().get("settings", {})
+    return settings | identity
+
+
 def _judge_task(
-    run: Path, answered: Answered, name: str, spec: str, source: Source, model: Model, root: DataRoot
+    run: Path, answered: Answered, name: str, settings: dict[str, Any], source: Source, model: Model, root: DataRoot
 ) -> None:
     task, judge = answered.task, answered.task.judge
     assert judge is not None
     folder = judge_folder(run / task.name, name)
-    _record_judge(folder, {"name": name, "model": redact(spec), "settings": source.fingerprint()})
+    rule = {"temperatures": list(judge.temperatures), "tries": judge.tries, "max_new_tokens": judge.max_new_tokens}
+    _record_judge(folder, {"name": name, "settings": settings | rule})
     answers = {
         sample.id: (sample, response.response)
         for sample in answered.samples
@@ -141,9 +160,11 @@ def _judge_task(
     }
     texts = {key: answer for key, (_, answer) in answers.items()}
     requests = list(_requests(task.name, judge, answers))
-    done = current_exchanges(folder, texts)
+    prompts = {request.id: _prompt_sha256(request) for request in requests}
+    known = current_exchanges(folder, texts)
+    done = {key for key, item in known.items() if item.prompt_sha256 in (None, prompts.get(key))}
     job = Job(task, Recipe(prompt="{question}", max_new_tokens=judge.max_new_tokens), answered.samples, requests)
-    made = plan([job], {task.name: done.keys()}, root, None, source.cost)
+    made = plan([job], {task.name: done}, root, None, source.cost)
     left = sum(map(len, made.units))
     say(f"{task.name}: {len(requests)} answers for {name}: {len(requests) - left} already judged, {left} to judge")
     judging = Judging(model, judge, name, answers)

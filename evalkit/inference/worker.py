@@ -18,7 +18,7 @@ from evalkit.media.decoder import Decoders
 from evalkit.models.base import MediaGroup, Model, Wants
 from evalkit.records import Outcome, Request, Response
 from evalkit.requests import pixels_of
-from evalkit.runs.store import ShardWriter, answered_ids
+from evalkit.runs.store import ShardWriter, answered_ids, response_line
 
 # Units whose media are decoded while the model works on earlier ones.
 AHEAD = 2
@@ -160,20 +160,20 @@ class _Pending:
     """The groups that a model has taken and not fully answered."""
 
     def __init__(self) -> None:
-        self.fetching = False
+        self.fetching = self.started = self.exhausted = False
         self.taken = 0
         self._open: dict[Key, tuple[Request, MediaGroup]] = {}
 
     def track(self, groups: Iterable[MediaGroup]) -> Iterator[MediaGroup]:
         """Yield the groups, recording them as pending."""
-        self.fetching = True
+        self.fetching = self.started = True
         for group in groups:
             self._open.update(((request.task, request.id), (request, group)) for request in group.requests)
             self.taken += len(group.requests)
             self.fetching = False
             yield group
             self.fetching = True
-        self.fetching = False
+        self.fetching, self.exhausted = False, True
 
     def answered(self, request: Request) -> None:
         """Drop a request, and with the last one of a group its media.
@@ -186,42 +186,93 @@ class _Pending:
                 f"the model answered {request.id!r} of {request.task}, which is not among its open requests"
             )
 
-    def parts(self) -> list[MediaGroup]:
-        """Return what to retry: each group by itself; a single group in halves, which need less memory."""
+    def left(self) -> list[MediaGroup]:
+        """Return the unanswered requests, one group each."""
         left: dict[int, MediaGroup] = {}
         for request, group in self._open.values():
             others = left[id(group)].requests if id(group) in left else ()
             left[id(group)] = MediaGroup([*others, request], group.media)
-        if len(left) != 1:
-            return list(left.values())
-        ((requests, media),) = left.values()
-        half = (len(requests) + 1) // 2
-        return [MediaGroup(part, media) for part in (requests[:half], requests[half:]) if part]
+        return list(left.values())
 
 
 def _answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
-    """Yield the model's answers; what it failed on is retried group by group, then in parts, down to one sample.
+    """Yield the model's answers; what it failed on is retried group by group, then in halves, down to one sample.
 
     Only a request that fails alone fails its sample, with any exception.
 
     Raises:
-        ModelUnavailable: the model can no longer answer.
+        ModelUnavailable: the model can no longer answer, or fails before it takes a group.
         UsageError: the model says that the user's input is wrong, or breaks its contract.
     """
     pending = _Pending()
-    reason = "the model gave no response"
+    reason = "the model stopped without an answer"
     try:
         for request, response in model.answer(pending.track(groups)):
             pending.answered(request)
-            yield request, response
+            yield request, _storable(request, response)
     except (ModelUnavailable, UsageError):
         raise
     except Exception as error:  # a model may be foreign code, or a server's client: anything is its own failure
-        if pending.fetching:  # raised while the next group was prepared: not a failure of the model
+        if pending.fetching and pending.started:  # raised while the next group was prepared: not the model's failure
             raise
         reason = first_line(error)
-    for part in pending.parts():
-        if pending.taken == 1:
-            yield part.requests[0], Response(part.requests[0].id, "", Outcome.MODEL_ERROR, reason=reason)
+    if not pending.taken and not pending.exhausted:
+        raise ModelUnavailable(f"the model failed before its first request: {reason}")
+    left = pending.left()
+    for group in _halves(left[0]) if len(left) == 1 and len(left[0].requests) > 1 else left:
+        yield from _retry(model, group, reason)
+
+
+def _retry(model: Model, group: MediaGroup, reason: str) -> Iterator[tuple[Request, Response]]:
+    """Ask about one group again; halve it as long as the model fails.
+
+    Args:
+        model: the model.
+        group: the group.
+        reason: why the last attempt failed.
+    """
+    pending = _Pending()
+    for _ in pending.track([group]):
+        pass
+    try:
+        for request, response in model.answer([group]):
+            pending.answered(request)
+            yield request, _storable(request, response)
+    except (ModelUnavailable, UsageError):
+        raise
+    except Exception as error:  # as in _answers
+        reason = first_line(error)
+    for left in pending.left():
+        if len(group.requests) == 1:
+            yield left.requests[0], _failed(left.requests[0], reason)
         else:
-            yield from _answers(model, [part])
+            for half in _halves(left):
+                yield from _retry(model, half, reason)
+
+
+def _halves(group: MediaGroup) -> list[MediaGroup]:
+    """Return a group in halves, which need less memory."""
+    half = (len(group.requests) + 1) // 2
+    return [MediaGroup(part, group.media) for part in (group.requests[:half], group.requests[half:]) if part]
+
+
+def _failed(request: Request, reason: str) -> Response:
+    return Response(request.id, "", Outcome.MODEL_ERROR, reason=reason.encode(errors="replace").decode())
+
+
+def _storable(request: Request, response: Response) -> Response:
+    """Return a model's response, or the sample's failure if a file cannot hold it.
+
+    Raises:
+        UsageError: it is about another sample.
+    """
+    if response.id != request.id:
+        raise UsageError(f"the model answered {request.id!r} of {request.task} with a response to {response.id!r}")
+    text: object = response.response  # a model may be foreign code without types
+    if not isinstance(text, str):
+        return _failed(request, f"the model's answer is of type {type(text).__name__}, not text")
+    try:
+        response_line(response).encode()
+    except (TypeError, ValueError) as error:  # half a surrogate pair, or an extra that JSON cannot hold
+        return _failed(request, f"the model's answer cannot be stored: {first_line(error)}")
+    return response

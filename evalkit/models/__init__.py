@@ -9,9 +9,10 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from evalkit.models.base import Source
@@ -32,15 +33,19 @@ def find_model(name: str, options: Mapping[str, Any] | None = None, plugins: Seq
     Raises:
         UsageError: an unknown scheme or option, an unusable value, or a source that cannot be found.
     """
-    known = dict(_schemes(plugins))
+    known: dict[str, Callable[[str, Any], Source] | str] = {}
+    for defined, where, source in _schemes(plugins):
+        if defined in known:
+            raise UsageError(f"{where}: model scheme {defined!r} is already defined")
+        known[defined] = source
     scheme, colon, rest = name.partition(":")
     if not colon or Path(name).exists():
         scheme, rest = DEFAULT_SCHEME, name
     elif scheme not in known:
         raise UsageError(f"model {name!r}: unknown scheme {scheme!r}; known: {', '.join(sorted(known))}")
     named = known[scheme]
-    source = pkgutil.resolve_name(named) if isinstance(named, str) else named
-    return source(rest, _checked(scheme, getattr(source, "options", None), options or {}))
+    make = pkgutil.resolve_name(named) if isinstance(named, str) else named
+    return make(rest, _checked(scheme, getattr(make, "options", None), options or {}))
 
 
 def load_model(path: str, **options: Any) -> Any:
@@ -59,21 +64,29 @@ def load_model(path: str, **options: Any) -> Any:
     return find_model(path, options).open(LocalRank())
 
 
-def _schemes(plugins: Sequence[str]) -> Iterator[tuple[str, Callable[[str, Any], Source] | str]]:
-    """Yield each scheme and its source class (or the path to it): built in, of entry points, of plugin files."""
+def _schemes(plugins: Sequence[str]) -> Iterator[tuple[str, str, Callable[[str, Any], Source] | str]]:
+    """Yield each scheme, where it is defined, and its source factory or the factory's name."""
     from evalkit.plugins import load_point, module_of
 
     for module in pkgutil.iter_modules(__path__):
-        yield from getattr(import_module(f"{__name__}.{module.name}"), "MODELS", {}).items()
+        yield from _models_of(import_module(f"{__name__}.{module.name}"), module.name)
     for point in entry_points(group=_GROUP):
-        yield point.name, load_point(point)
-    for plugin in plugins:
-        yield from getattr(module_of(Path(plugin)), "MODELS", {}).items()
+        yield point.name, f"entry point {point.name}", load_point(point)
+    for plugin in dict.fromkeys(str(Path(plugin).resolve()) for plugin in plugins):
+        yield from _models_of(module_of(Path(plugin)), plugin)
+
+
+def _models_of(module: ModuleType, where: str) -> Iterator[tuple[str, str, Callable[[str, Any], Source] | str]]:
+    models = getattr(module, "MODELS", {})
+    if not isinstance(models, Mapping) or not all(isinstance(scheme, str) for scheme in models):
+        raise UsageError(f"{where}: MODELS maps schemes to sources, {{'scheme': Source}}")
+    yield from ((scheme, where, source) for scheme, source in models.items())
 
 
 def _checked(scheme: str, kind: type | None, given: Mapping[str, Any]) -> Any:
     """Return an instance of a source's options dataclass."""
     from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
 
     from evalkit.models.base import NoOptions
 
@@ -86,6 +99,8 @@ def _checked(scheme: str, kind: type | None, given: Mapping[str, Any]) -> Any:
             raise UsageError(f"unknown option {key!r} for {scheme}{hint} (its options: {', '.join(known) or 'none'})")
     try:
         return TypeAdapter(kind).validate_python(dict(given))
+    except (PydanticUserError, NameError) as error:  # its annotations cannot be resolved
+        raise UsageError(f"{scheme}: its options cannot be checked: {first_line(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -108,12 +108,14 @@ class Source:
         wants: what the model looks at, see ``MediaGroup.media``.
         tile_size: side of its tiles in pixels; None takes the card's.
         name: what its answers are attributed to; None if unknown.
+        recorded: whether the answers are looked up, not computed.
     """
 
     options: ClassVar[type] = NoOptions
     wants: Wants = "nothing"
     tile_size: int | None = None
     name: str | None = None
+    recorded: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
         """Return hashes of what its answers depend on, by name; if empty, its name and options stand for them."""

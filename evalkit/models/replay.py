@@ -24,6 +24,8 @@ class ReplaySource(Source):
         UsageError: neither exists.
     """
 
+    recorded = True
+
     def __init__(self, name: str, options: NoOptions) -> None:
         self.path = Path(name)
         if not self.path.exists():
@@ -41,9 +43,8 @@ class ReplaySource(Source):
     def name(self) -> str | None:  # type: ignore[override]
         """The one model named in all lines of a judge record; None if there is none."""
         lines = [line for task in self.model.by_task.values() for line in task.values()]
-        names = {line.extra.get("model") for line in lines}
-        name = names.pop() if len(names) == 1 else None
-        return name if isinstance(name, str) else None
+        names = {name if isinstance(name := line.extra.get("model"), str) else None for line in lines}
+        return names.pop() if len(names) == 1 else None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the hash of all recorded responses."""

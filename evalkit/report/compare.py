@@ -247,7 +247,7 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
         for name, base_lines in lines[1].items()
         if name not in lines[0] or (scored(base_lines) and not scored(lines[0][name]))
     ]
-    settings = [read_run(folder).settings for folder in (run, base)]
+    settings = [_with_judges(read_run(folder.path).settings, folder) for folder in (ours, theirs)]
     notes = [f"- {folder.label}: {note}" for folder in (ours, theirs) for note in folder.notes]
     both = [name for name in lines[0] if name in lines[1] and all(scored(side[name]) for side in lines)]
     metrics = {name: ours.metric(name) for name in both}
@@ -257,6 +257,13 @@ def compare_folders(run: Path, base: Path, alpha: float) -> ComparedFolders:
                 f"task {name}: scored by {metric.name!r} in {run}, by {other!r} in {base}; rescore one of them"
             )
     return ComparedFolders(compare(lines[0], lines[1], metrics, (settings[0], settings[1]), alpha), lost, notes)
+
+
+def _with_judges(settings: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """Return a run's settings with the judges that its scores rest on."""
+    judges = {name: judge["name"] for name in folder.tasks if (judge := folder.summary(name).judge)}
+    tasks = settings["tasks"]
+    return {**settings, "tasks": tasks | {name: {**tasks.get(name, {}), "judge": one} for name, one in judges.items()}}
 
 
 def lost(run: SampleScore, base: SampleScore) -> bool:

@@ -70,7 +70,8 @@ def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterato
         place = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
         yield Measurement(name, label, task.metric, result, *place)
     for row in card.rows():
+        tasks = card.formula(row).tasks
         result = run.row(card.formula(row))
-        if len(row.tasks) > 1 and result is not None and result.score is not None:
-            metrics = dict.fromkeys(known[name].metric for name in row.tasks if name in known)
+        if (len(tasks) > 1 or row.mean_of) and result is not None and result.score is not None:
+            metrics = dict.fromkeys(known[name].metric for name in tasks if name in known)
             yield Measurement(row.id, row.label, row.metric or ", ".join(metrics), result)

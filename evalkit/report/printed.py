@@ -259,6 +259,6 @@ def _footnotes(data: TableData, compact: bool) -> list[str]:
                 continue
             if result.fixed is not None and result.score is not None and abs(result.fixed - result.score) > 1e-9:
                 lines.append(f"{label}, {row.label}: {number(result.fixed, row.decimals)} with the fixed scorer.")
-            if len(row.tasks) == 1 or not data.table.models_as_rows:
+            if len(data.card.formula(row).tasks) == 1 or not data.table.models_as_rows:
                 lines += [f"{label}: {note}." for note in result.notes]
     return list(dict.fromkeys(lines))

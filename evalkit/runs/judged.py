@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 from evalkit.judging import NOT_NAMED, Exchange, Judge, Judged
 from evalkit.records import Response
-from evalkit.runs.store import read_predictions, shard_lines
+from evalkit.runs.store import read_predictions, shard_lines, write_json
 
 RECORD = "replies.jsonl"
 _UNSAFE = re.compile(r"[^\w.+-]+")
@@ -19,7 +20,10 @@ _UNSAFE = re.compile(r"[^\w.+-]+")
 
 def judge_folder(task: Path, name: str) -> Path:
     """Return the folder of a judge's exchanges about a task's answers."""
-    return task / "judged" / (_UNSAFE.sub("_", name).lstrip(".") or "_")
+    safe = _UNSAFE.sub("_", name).lstrip(".")
+    if safe != name:  # two names may become the same
+        safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return task / "judged" / safe
 
 
 def exchange_of(response: Response) -> Exchange:
@@ -27,7 +31,8 @@ def exchange_of(response: Response) -> Exchange:
     model = response.extra.get("model")
     judged = response.response if "replies" in response.extra else None
     replies = tuple(response.extra.get("replies", ()))
-    return Exchange(replies, model if isinstance(model, str) else None, judged)
+    prompt = response.extra.get("prompt_sha256")
+    return Exchange(replies, model if isinstance(model, str) else None, judged, prompt)
 
 
 def current_exchanges(folder: Path, answers: Mapping[str, str]) -> dict[str, Exchange]:
@@ -48,7 +53,9 @@ def current_exchanges(folder: Path, answers: Mapping[str, str]) -> dict[str, Exc
 
 
 def write_exchanges(folder: Path, judged: Judged) -> None:
-    """Write a judge's ``replies.jsonl``: one line per judged sample."""
+    """Write a judge's ``replies.jsonl``, one line per judged sample, and its name if it is not written yet."""
+    if not (folder / "judge.json").is_file():
+        write_json(folder / "judge.json", {"name": judged.name, "settings": {}})
     lines = (
         {"id": key, "replies": list(item.replies), "model": judged.name, "response": item.response}
         for key, item in judged.exchanges.items()
@@ -83,28 +90,32 @@ def read_judged(path: Path, answers: Mapping[str, str], name: str | None) -> Jud
     return Judged(name or next(iter(names), NOT_NAMED), exchanges)
 
 
-def judged_of(task: Path, judge: Judge, wanted: str | None, answers: Mapping[str, str]) -> Judged | None:
-    """Return the judgements that a task's score rests on: of the wanted judge, else the card's, else the only one.
+def judged_of(
+    task: Path, judge: Judge, answers: Mapping[str, str], wanted: str | None = None, previous: str | None = None
+) -> Judged | None:
+    """Return the judgements that a task's score rests on.
+
+    They are those of the wanted judge if it judged the task, else of the card's, else of the only one, else of the
+    previous one.
 
     Args:
         task: the task's folder in a run.
         judge: how the task is judged.
-        wanted: a judge's name; None if the user gave no name.
         answers: the answers by id.
+        wanted: a judge's name; None if the user gave no name.
+        previous: the judge that the last score rests on.
 
     Returns:
         None without judgements.
 
     Raises:
-        UsageError: the wanted judge has not judged the task, or several judges have, none of them the card's.
+        UsageError: several judges judged the task, and nothing says which one counts.
     """
     folders = {_name(folder): folder for folder in sorted((task / "judged").glob("*/"))}
-    if wanted is not None and wanted not in folders:
-        raise UsageError(f"{task}: not judged by {wanted!r}; judges: {', '.join(folders) or 'none'}")
-    chosen = wanted or (judge.name if judge.name in folders else None)
-    if chosen is None and len(folders) > 1:
+    only = next(iter(folders)) if len(folders) == 1 else None
+    chosen = next((name for name in (wanted, judge.name, only, previous) if name in folders), None)
+    if chosen is None and folders:
         raise UsageError(f"{task}: judged by {', '.join(folders)}; choose one with --judge-name")
-    chosen = chosen or next(iter(folders), None)
     return Judged(chosen, current_exchanges(folders[chosen], answers)) if chosen else None
 
 

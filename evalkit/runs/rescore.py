@@ -16,7 +16,7 @@ from evalkit.records import Response
 from evalkit.redact import redact
 from evalkit.runs.judged import judge_folder, judged_of, read_judged, write_exchanges
 from evalkit.runs.record import RunRecord, has_record, read_run
-from evalkit.runs.results import Answered, record_server_scores, report_gaps, write_results
+from evalkit.runs.results import Answered, judges_of, record_server_scores, report_gaps, write_results
 from evalkit.runs.settings import data_files, fingerprint
 from evalkit.runs.store import read_predictions, read_shards, write_predictions
 from evalkit.scoring import score_task
@@ -41,7 +41,13 @@ class Scored(NamedTuple):
     exit_code: int
 
 
-def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, float], judge: str | None = None) -> Scored:
+def score_run(
+    out: Path,
+    data_root: str | None,
+    server_scores: Mapping[str, float] | None = None,
+    judge: str | None = None,
+    keep: bool = False,
+) -> Scored:
     """Rescore a run folder from its stored responses.
 
     Args:
@@ -49,16 +55,21 @@ def score_run(out: Path, data_root: str | None, server_scores: Mapping[str, floa
         data_root: where the data is now; None takes the run's.
         server_scores: scores that a server returned for tasks with hidden labels.
         judge: the judge whose judgements count; None takes the card's, else the only one.
+        keep: whether a task that several judged keeps the judge of its last score.
     """
     record = read_run(out)
     if server_scores:
         record_server_scores(out, server_scores)
+    previous = judges_of(out) if keep else {}
     root = DataRoot(data_root or record.data_root)
     settings = record.tasks
     selection = select(record.card, list(settings), record.plugins, root)
     answered = [
-        with_judgements(out, recorded(out, task, root, settings[task.name]["limit"]), judge) for task in selection.tasks
+        with_judgements(out, recorded(out, task, root, settings[task.name]["limit"]), judge, previous.get(task.name))
+        for task in selection.tasks
     ]
+    if judge is not None and all(item.judged is None or item.judged.name != judge for item in answered):
+        raise UsageError(f"{out}: no task is judged by {judge!r}")
     scores = write_results(out, answered)
     return Scored(scores, selection.card, out, report_gaps(scores, selection.missing, out))
 
@@ -71,8 +82,8 @@ def recorded(out: Path, task: Task, root: DataRoot, limit: int | None) -> Answer
     return Answered(task, list(task.load(root))[:limit], responses)
 
 
-def with_judgements(out: Path, answered: Answered, judge: str | None = None) -> Answered:
-    """Return a task with a judge's exchanges about its answers.
+def with_judgements(out: Path, answered: Answered, judge: str | None = None, previous: str | None = None) -> Answered:
+    """Return a task with the judgements of its answers.
 
     Raises:
         UsageError: as ``judged_of``.
@@ -81,7 +92,7 @@ def with_judgements(out: Path, answered: Answered, judge: str | None = None) -> 
     if task.judge is None:
         return answered
     answers = {key: response.response for key, response in answered.responses.items()}
-    return answered._replace(judged=judged_of(out / task.name, task.judge, judge, answers))
+    return answered._replace(judged=judged_of(out / task.name, task.judge, answers, judge, previous))
 
 
 def submit(out: Path, name: str, file: Path, data_root: str | None) -> int:
@@ -171,7 +182,8 @@ def score_foreign(given: Foreign) -> Scored:
         if answered.judged:
             write_exchanges(judge_folder(out / task.name, answered.judged.name), answered.judged)
         scores = write_results(out, [answered])
-    code = 0 if given.allow_missing and not selection.missing else report_gaps(scores, selection.missing, out)
+    gaps = {name: summary.without_missing() for name, summary in scores.items()} if given.allow_missing else scores
+    code = report_gaps(gaps, selection.missing, out)
     return Scored(scores, selection.card, out, code)
 
 

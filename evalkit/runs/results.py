@@ -13,7 +13,7 @@ from evalkit.records import Outcome, Response, Sample
 from evalkit.runs.record import read_json
 from evalkit.runs.store import write_json, write_scores
 from evalkit.scoring import score_task
-from evalkit.summary import TaskSummary, outcome_text
+from evalkit.summary import TaskSummary, outcome_text, read_summaries
 from evalkit.task import Task
 
 SCORES = "scores.json"
@@ -44,6 +44,14 @@ def write_results(out: Path, answered: Sequence[Answered]) -> dict[str, TaskSumm
         fresh[item.task.name] = scores.summary
     write_json(out / SCORES, stored | {name: summary.to_json() for name, summary in fresh.items()})
     return fresh
+
+
+def judges_of(out: Path) -> dict[str, str | None]:
+    """Return the judge that the last score of each task of a run rests on."""
+    if not (out / SCORES).exists():
+        return {}
+    summaries = read_summaries(read_json(out / SCORES), str(out / SCORES))
+    return {name: summary.judge["name"] for name, summary in summaries.items() if summary.judge}
 
 
 def score_lines(scores: Mapping[str, TaskSummary]) -> str:

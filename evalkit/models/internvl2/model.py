@@ -142,11 +142,11 @@ class InternVL2Model(Model):
                     answer = answer_alone(self.network.language_model, prompt, features, self.context_id, self.end_id)
                     yield Finished(group.key, row, answer)
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
-                self.engine.shrink()
-            elif "CUDA error" in str(error):  # every later call on this device would fail too
+            if "CUDA error" in str(error) and "out of memory" not in str(error):  # no later call would succeed
                 reason = f"{self.device} is lost ({first_line(error)}); the same command resumes"
                 raise ModelUnavailable(reason) from error
+            if isinstance(error, MemoryError) or "memory" in str(error):  # a GPU's; a CPU's has no class of its own
+                self.engine.shrink()
             raise
 
     def _features(self, media: Sequence[Pixels | Tensor | None]) -> list[Tensor | None]:

@@ -48,7 +48,7 @@ def encode_prompt(tokenizer: TokenizerLike, text: str, tiles: Sequence[int], tok
 
 
 def prompt_length(tokenizer: TokenizerLike, text: str, images: int, tiles: int, tokens_per_tile: int) -> int | None:
-    """Return a prompt's length in tokens; None if it itself contains context tokens and so cannot be encoded."""
-    if CONTEXT in text:
+    """Return a prompt's length in tokens; None if it cannot be encoded (too few markers, or context tokens)."""
+    if CONTEXT in text or text.count(IMAGE) < images:
         return None
     return len(encode_prompt(tokenizer, text, [0] * images, tokens_per_tile)) + tiles * tokens_per_tile
