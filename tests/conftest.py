@@ -28,9 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-shared-data", action="store_true", help="fail instead of skipping where the real data is absent"
     )
-    parser.addoption(
-        "--require-browser", action="store_true", help="fail instead of skipping if Chromium is missing"
-    )
+    parser.addoption("--require-browser", action="store_true", help="fail instead of skipping if Chromium is missing")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
