@@ -28,9 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-shared-data", action="store_true", help="fail instead of skipping where the real data is absent"
     )
-    parser.addoption(
-        "--require-browser", action="store_true", help="fail instead of skipping where there is no Chromium"
-    )
+    parser.addoption("--require-browser", action="store_true", help="fail instead of skipping if Chromium is missing")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -137,7 +135,7 @@ def other_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> Iterator[Chrome]:
-    """Headless Chromium; the tests are skipped where there is none, and fail with --require-browser."""
+    """Headless Chromium; without it the tests are skipped, or fail with --require-browser."""
     import shutil
 
     from selenium import webdriver

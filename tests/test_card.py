@@ -418,7 +418,7 @@ def test_a_second_card_without_a_model_of_its_own(
     code, text, errors = evalkit(capsys, "table", gold_run, gold_run, "--card", path, "--compact")
     assert code == 0 and "None" not in text and "TextVQA" in text and "as published" not in text
     code, text, errors = evalkit(capsys, "check", gold_run, "--baseline", "published", "--card", path)
-    assert code == 2 and errors.count("\n") == 1 and "names no model of its own (key 'model')" in errors
+    assert code == 2 and errors.count("\n") == 1 and "does not name its own model (key 'model')" in errors
     code, text, errors = evalkit(capsys, "plot", gold_run, "--card", path, "--out", tmp_path / "plots")
     assert code == 0, errors
     assert "None" not in (tmp_path / "plots" / "card.svg").read_text(encoding="utf-8")

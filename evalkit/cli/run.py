@@ -39,7 +39,7 @@ def command(args: argparse.Namespace) -> int:
     if ranks is None:  # the other ranks have already finished
         return 0
     if args.trust_remote_code and not ranks.rank:
-        say("note: --trust-remote-code is ignored: evalkit never runs code of a checkpoint")
+        say("note: --trust-remote-code is ignored: evalkit never runs code from a checkpoint")
     ended = execute(options, ranks, sys.argv)
     if ended.card:
         from evalkit.report.output import write_card

@@ -145,7 +145,7 @@ class _Child:
         return found
 
     def _late(self, view: View) -> MediaError:
-        return MediaError(view.media.path, f"not decoded within {self._limit:g} s: its decoder was ended")
+        return MediaError(view.media.path, f"decoder killed after {self._limit:g} s")
 
     def end(self) -> None:
         """End the process; one that even SIGKILL cannot reach (a dead network file system) is left behind."""

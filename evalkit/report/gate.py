@@ -86,7 +86,7 @@ def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
     """
     if card.model is None:
         raise UsageError(
-            f"card {card.name!r} names no model of its own (key 'model'), so nothing is published to check against; "
+            f"card {card.name!r} does not name its own model (key 'model'): no published numbers to check against; "
             "give a run folder as --baseline"
         )
     checks = []
