@@ -142,11 +142,7 @@ def test_the_last_of_equal_candidates_is_gold(root: Path, cli: Cli) -> None:
             ["textvqa_val_annotations.json", "not valid JSON"],
         ),
         ("textvqa/textvqa_val_annotations.json", lambda text: '{"annotations": 3}', ["'annotations' must be a list"]),
-<<<<<<< HEAD
-        ("textvqa/textvqa_val_annotations.json", twice("annotations"), ["record 16: ", "duplicate gold answers"]),
-=======
         ("textvqa/textvqa_val_annotations.json", twice("annotations"), ["record 16: duplicate gold answers"]),
->>>>>>> words
     ],
 )
 def test_damaged_annotations(
