@@ -169,8 +169,8 @@ def test_the_cards_judge_counts_then_the_only_one_then_the_named_one(cli: Cli, r
     [
         ([{"id": "1", "replies": ["x", None, "9"], "model": "tutor"}], "", 95),
         ([{"id": "1", "replies": ["8", "9", "9"]}], "", 90),
-        ([{"id": "1", "replies": ["x"]}], "ends after 1 replies", 50),
-        ([{"id": "1", "replies": []}], "ends after 0 replies", 50),
+        ([{"id": "1", "replies": ["x"]}], "more replies must follow the 1 recorded", 50),
+        ([{"id": "1", "replies": []}], "more replies must follow the 0 recorded", 50),
         ([], "not judged", 50),
     ],
 )
