@@ -41,7 +41,7 @@ class Clerk(Source, Model):
             temperature = request.generation.temperature
             with Path(self.log).open("a") as file:
                 file.write(json.dumps([request.id, request.prompt, temperature]) + "\\n")
-            if self.mood == "broken":
+            if Path(self.log + ".broken").exists():
                 raise ConnectionResetError("gone")
             said = "well..." if self.mood == "vague" or (self.mood == "slow" and temperature < 0.5) else "7"
             yield request, Response(request.id, said)
@@ -125,10 +125,13 @@ def test_a_judge_that_never_answers_usefully_leaves_the_sample_unjudged(cli: Cli
 
 
 def test_a_judge_that_fails_is_asked_again_at_the_next_start(cli: Cli, run: Path) -> None:
-    code, said, _ = judge(cli, run, "broken")
+    broken = run.parent / "log.jsonl.broken"
+    broken.touch()
+    code, said, _ = judge(cli, run, "quick")
     assert code == 3 and "Traceback" not in said
     assert (run / TASK / "judged" / "clerk" / "replies.jsonl").read_text() == ""
-    code, _, asked = judge(cli, run, "quick", "--judge-name", "clerk")
+    broken.unlink()
+    code, _, asked = judge(cli, run, "quick")
     assert code == 0 and asked[-1][0] == "1"
 
 

@@ -110,7 +110,7 @@ def test_what_a_model_fails_on_costs_only_that_sample(
     lines = [json.loads(line) for line in (tmp_path / "run/textvqa_val/predictions.jsonl").read_text().splitlines()]
     failed = [place for place, line in enumerate(lines) if line["outcome"] == "model_error"]
     assert failed == [0, 5, 10, 15]
-    reason = "the model gave no response" if error == "silence" else "as told"
+    reason = "the model stopped without an answer" if error == "silence" else "as told"
     assert {lines[place]["reason"] for place in failed} == {reason}
 
 

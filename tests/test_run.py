@@ -120,7 +120,7 @@ def test_other_settings_are_refused_by_name(single: Path, demo: Path, cli: Cli, 
         "run", "--model", model, "--card", "internvl2", "--data-root", demo, "--out", out, "--engine", "reference"
     )
     assert done.returncode == 2
-    assert 'model.engine: "grouped", now "reference"' in done.stderr
+    assert 'model.engine: "grouped" -> "reference"' in done.stderr
     assert done.stderr.count("\n") == 1
 
 
