@@ -112,7 +112,7 @@ def test_an_entry_point_adds_a_task(colours: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("TASKS = 3", "defines TASKS"),
+        ("TASKS = 3", "TASKS must be a tuple"),
         ("import nothing_of_this_name", "cannot be loaded"),
         (COLOURS.replace("colours_test", "docvqa_val"), "already defined"),
         (COLOURS.replace("colours_test", "../evil"), "task name"),
