@@ -96,10 +96,11 @@ def row_interval(tasks: Mapping[str, tuple[Metric, Sequence[SampleScore]]], comb
 
 
 def scorer_sha256(task: Task) -> str:
-    """Return the hash of the code that scores an answer: the plugin's file and the metrics."""
+    """Return the hash of the code that scores an answer: the plugin's file, the metrics, a judge's retry rule."""
     plugin = getsourcefile(unwrap(getattr(task.score, "func", task.score)))
     files = [Path(plugin)] if plugin else []
-    files += [Path(__file__), *sorted((Path(__file__).parent / "metrics").glob("*.py"))]
+    here = Path(__file__).parent
+    files += [Path(__file__), here / "judging.py", *sorted((here / "metrics").glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

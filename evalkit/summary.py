@@ -58,10 +58,9 @@ class TaskSummary:
     def to_json(self) -> dict[str, Any]:
         """Return the entry; what does not apply to the task is left out."""
         content = asdict(self) | {"outcomes": {kind.value: count for kind, count in self.outcomes.items()}}
-        for name in ("unbounded", "ci95_reason", "metrics", "judge", "server_score"):
-            if not content[name] and content[name] != 0.0:
-                del content[name]
-        return content
+        optional = ("unbounded", "ci95_reason", "metrics", "judge", "server_score")
+        absent = [name for name in optional if content[name] in (None, "", {}) or content[name] is False]
+        return {name: value for name, value in content.items() if name not in absent}
 
     @property
     def failed(self) -> dict[str, int]:

@@ -28,7 +28,7 @@ LONGEST = (Load((8, 8, 8), 25, 1, 4), Load((1, 1), 16, 16, 2))
 
 
 def measure(folder: str, device: str, dtype: str, fraction: float) -> dict[str, float]:
-    """Answer the longest inputs within a budget; return allowed and used MiB, and questions."""
+    """Answer the longest inputs within a budget; return allowed and used MiB, questions, and loading cost."""
     before = peak_bytes()
     model = load_model(folder, device=device, dtype=dtype, memory_fraction=fraction)
     weights = sum(parameter.nbytes for parameter in model.network.parameters())
@@ -66,9 +66,9 @@ def main() -> None:
         for fraction in args.fractions:
             line = [sys.executable, __file__, "--within", folder, "--device", args.device, "--dtype", args.dtype]
             done = subprocess.run([*line, "--fractions", str(fraction)], capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout)
-            memory = f"{found['allowed']:.0f} | {found['used']:.0f}"
-            print(f"| {fraction} | {memory} | {found['answered']} | {found['loading']:.2f} |")
+            measured = json.loads(done.stdout)
+            memory = f"{measured['allowed']:.0f} | {measured['used']:.0f}"
+            print(f"| {fraction} | {memory} | {measured['answered']} | {measured['loading']:.2f} |")
 
 
 if __name__ == "__main__":

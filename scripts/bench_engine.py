@@ -1,4 +1,4 @@
-"""Reference engine against grouped engine on the same samples, in one process and one run.
+"""Reference engine vs. grouped engine on the same samples, in one process and one run.
 
     python scripts/bench_engine.py --size small --dtype float32 --out bench
 
@@ -60,13 +60,13 @@ LOADS = {
     "MVBench": Load((1, 1), 16, 16, 2),
     "text only": Load((8,), 0, 0, 24),
 }
-BEFORE, SHARED, OWN = 45, 4, (8, 20)  # tokens before the media, after them in all questions, and of a question
+BEFORE, SHARED, OWN = 45, 4, (8, 20)  # tokens before the media, after them in all questions, and per question
 ROUNDS = 8  # of the matrix benchmark
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured with one load."""
+    """Measurements of one load."""
 
     load: str
     questions: int
@@ -75,14 +75,14 @@ class Row:
     reference_s: float
     grouped_s: float
     ratio: float
-    samples_a_s: float
-    tiles_a_s: float
-    tokens_a_s: float
+    samples_per_s: float
+    tiles_per_s: float
+    tokens_per_s: float
     equal: float
     gaps: tuple[float, ...]
     peak_share: float
     memory_mib: int
-    seconds_a_cost: float
+    seconds_per_cost: float
 
 
 def make_groups(model: InternVL2Model, load: Load) -> list[Group]:
@@ -110,23 +110,23 @@ def make_groups(model: InternVL2Model, load: Load) -> list[Group]:
 
 def grouped(model: InternVL2Model, groups: Sequence[Group]) -> dict[tuple[int, int], Answer]:
     """Return all answers of the grouped engine."""
-    return {(found.key, found.row): found.answer for found in model.engine.answer(groups)}
+    return {(finished.key, finished.row): finished.answer for finished in model.engine.answer(groups)}
 
 
 def reference(model: InternVL2Model, groups: Sequence[Group]) -> dict[tuple[int, int], Answer]:
     """Return all answers of the official loop."""
-    language, found = model.network.language_model, {}
+    language, answers = model.network.language_model, {}
     for group in groups:
         for row, prompt in enumerate(group.prompts):
             (features,) = model.engine.encode([group.media])
-            found[group.key, row] = answer_alone(language, prompt, features, model.context_id, model.end_id)
-    return found
+            answers[group.key, row] = answer_alone(language, prompt, features, model.context_id, model.end_id)
+    return answers
 
 
 @torch.inference_mode()
 def gap(model: InternVL2Model, group: Group, row: int, one: Answer, other: Answer) -> float:
-    """Return how far apart the two best logits are where two answers part."""
-    same = next(place for place, pair in enumerate(zip(one.ids, other.ids, strict=False)) if pair[0] != pair[1])
+    """Return the gap between the two best logits at the first difference of two answers."""
+    same = next(index for index, pair in enumerate(zip(one.ids, other.ids, strict=False)) if pair[0] != pair[1])
     (features,) = model.engine.encode([group.media])
     ids = group.prompts[row].ids + one.ids[:same]
     embeds = embed(model.network.language_model, ids, model.context_id, features)
@@ -202,8 +202,8 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         yield (
             f"| {row.load} | {row.questions}, {row.groups}, {row.tiles} | {row.reference_s} | {row.grouped_s} "
-            f"| {row.ratio:.2f}x | {row.samples_a_s:.3g} | {row.tiles_a_s:.3g} | {row.tokens_a_s:.3g} "
-            f"| {row.equal:.0%} | {row.peak_share:.0%} | {row.seconds_a_cost} | {row.memory_mib} |"
+            f"| {row.ratio:.2f}x | {row.samples_per_s:.3g} | {row.tiles_per_s:.3g} | {row.tokens_per_s:.3g} "
+            f"| {row.equal:.0%} | {row.peak_share:.0%} | {row.seconds_per_cost} | {row.memory_mib} |"
         )
 
 

@@ -41,11 +41,11 @@ def official_tiles(image: Image.Image, max_tiles: int) -> torch.Tensor:
     if len(tiles) > 1:
         tiles.append(resize(image, (TILE, TILE)))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    found = []
+    normalised = []
     for tile in tiles:
         pixels = torch.from_numpy(np.array(resize(tile.convert("RGB"), (TILE, TILE)))).permute(2, 0, 1).contiguous()
-        found.append((pixels.to(torch.float32) / 255 - mean) / std)
-    return torch.stack(found)
+        normalised.append((pixels.to(torch.float32) / 255 - mean) / std)
+    return torch.stack(normalised)
 
 
 class _Images(Dataset[torch.Tensor]):
@@ -55,8 +55,8 @@ class _Images(Dataset[torch.Tensor]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, place: int) -> torch.Tensor:
-        with Image.open(self.files[place]) as image:
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with Image.open(self.files[index]) as image:
             return official_tiles(image.convert("RGB"), self.max_tiles)
 
 
@@ -89,14 +89,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    files = [args.images[place % len(args.images)] for place in range(args.count)]
-    asked = views(files, args.max_tiles)
+    files = [args.images[index % len(args.images)] for index in range(args.count)]
+    shown = views(files, args.max_tiles)
     folder = args.images[0].parent
     with Decoders(DataRoot(folder)) as decoders, ThreadPoolExecutor(args.workers) as pool:
-        list(pool.map(decoders.load, asked[: 2 * args.workers]))  # the processes start
+        list(pool.map(decoders.load, shown[: 2 * args.workers]))  # starts the processes
 
         def ours() -> None:
-            for _ in pool.map(decoders.load, asked):
+            for _ in pool.map(decoders.load, shown):
                 pass
 
         def theirs() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
         times = [(seconds(theirs), seconds(ours)) for _ in range(ROUNDS)]
         same = all(
             torch.equal(normalise(torch.from_numpy(tiles), torch.float32), wanted)
-            for view, wanted in zip(asked[: len(args.images)], official(args.images, args.max_tiles, 0), strict=False)
+            for view, wanted in zip(shown[: len(args.images)], official(args.images, args.max_tiles, 0), strict=False)
             for tiles in decoders.load(view)
         )
     one, other = (args.count / statistics.median(column) for column in zip(*times, strict=True))
@@ -115,7 +115,7 @@ def main() -> None:
         f"{len(args.images)} files, {args.count} images, at most {args.max_tiles} tiles, "
         f"{args.questions} questions per image, {args.workers} workers"
     )
-    print(f"official  {one:6.1f} images/s (a DataLoader takes {start:.2f} s to start, counted in each round)")
+    print(f"official  {one:6.1f} images/s (including {start:.2f} s per round to start a DataLoader)")
     print(f"evalkit   {other:6.1f} images/s, {other / one:.2f}x; pixels {'equal' if same else 'DIFFER'}")
 
 

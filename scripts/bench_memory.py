@@ -1,4 +1,4 @@
-"""Measures the memory of a run over many samples while it answers: recorded responses, and images through a decoder.
+"""Measures memory over many samples: a run of recorded responses, and images through a decoder.
 
     python scripts/bench_memory.py --samples 100000
 
@@ -26,7 +26,7 @@ PER_IMAGE = 7
 
 
 def write_data(folder: Path, samples: int) -> Path:
-    """Write questions and recorded answers; return the file of answers."""
+    """Write questions and recorded answers; return the answers file."""
     questions = folder / "root" / "data" / "refcoco" / f"{TASK}.jsonl"
     questions.parent.mkdir(parents=True)
     answers = folder / "answers.jsonl"
@@ -49,13 +49,13 @@ def resident_mib(process: int) -> float:
 
 
 def measure_run(folder: Path, samples: int) -> None:
-    """Run and print the memory at each tenth of the answers, and the largest after the last one."""
+    """Run; print the memory at each tenth of the answers, and the peak at the end."""
     answers = write_data(folder, samples)
     out = folder / "run"
     command = [sys.executable, "-m", "evalkit", "run", "--model", f"replay:{answers}", "--tasks", TASK]
     command += ["--data-root", str(folder / "root"), "--out", str(out)]
     shard = out / TASK / "shards" / "rank0.jsonl"
-    whole = 0.0
+    peak = 0.0
     print("answers on disk | MiB resident\n---|---")
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as run:
         shown = 0
@@ -65,9 +65,9 @@ def measure_run(folder: Path, samples: int) -> None:
             if written >= shown * samples / 10 and shown <= 10 and written:
                 print(f"{written:,} | {memory:.0f}", flush=True)
                 shown = written * 10 // samples + 1
-            whole = max(whole, memory)
+            peak = max(peak, memory)
             time.sleep(0.05)
-    print(f"largest, merging and scoring included | {whole:.0f}")
+    print(f"peak, merging and scoring included | {peak:.0f}")
     if run.returncode:
         raise SystemExit(f"the run exited with {run.returncode}")
 

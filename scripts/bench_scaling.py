@@ -21,7 +21,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
 def run(demo: Path, model: str, tasks: str, ranks: int) -> tuple[float, int]:
-    """Return the seconds of a run and its number of samples."""
+    """Return the seconds that a run took and its number of samples."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
         arguments = ["run", "--model", model, "--tasks", tasks, "--data-root", str(demo), "--out", str(out)]
@@ -46,14 +46,14 @@ def main() -> None:
     rows = []
     for ranks in args.ranks:
         seconds, samples = run(args.demo, model, args.tasks, ranks)
-        rows.append({"ranks": ranks, "seconds": seconds, "samples": samples, "samples_a_s": samples / seconds})
+        rows.append({"ranks": ranks, "seconds": seconds, "samples": samples, "samples_per_s": samples / seconds})
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "tasks": args.tasks, "rows": rows}, indent=1))
         return
     print(f"{args.tasks}, {os.cpu_count()} cores\n\n| ranks | s | samples/s | speed-up |\n|---:|---:|---:|---:|")
     for row in rows:
         speed_up = rows[0]["seconds"] / row["seconds"]
-        print(f"| {row['ranks']} | {row['seconds']:.1f} | {row['samples_a_s']:.2f} | {speed_up:.2f}x |")
+        print(f"| {row['ranks']} | {row['seconds']:.1f} | {row['samples_per_s']:.2f} | {speed_up:.2f}x |")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def write_split(folder: Path, name: str, count: int, generator: random.Random) -
         image = f"data/coco/train2014/COCO_train2014_{number // QUESTIONS_PER_IMAGE:012d}.jpg"
         lines.append({"image": image, "sent": "it", "bbox": box, "width": 640, "height": 480})
         scale = (640, 480, 640, 480)
-        said = [round(1000 * value / side + generator.gauss(0, 25)) for value, side in zip(box, scale, strict=True)]
-        answers.append({"id": str(number), "response": f"it[{said}]"})
+        numbers = [round(1000 * value / side + generator.gauss(0, 25)) for value, side in zip(box, scale, strict=True)]
+        answers.append({"id": str(number), "response": f"it[{numbers}]"})
     for path, records in ((folder / f"data/refcoco/{name}.jsonl", lines), (folder / f"{name}.jsonl", answers)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
@@ -40,7 +40,7 @@ def write_split(folder: Path, name: str, count: int, generator: random.Random) -
 
 
 def main() -> None:
-    """Score the eight splits and print what it took."""
+    """Score the eight splits; print seconds and peak memory."""
     splits = {name: task.expected_n for name, task in load_tasks().items() if name.startswith("refcoco")}
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as temporary:

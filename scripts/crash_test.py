@@ -1,4 +1,4 @@
-"""Injects faults into demo runs at random moments and checks that nothing is lost, answered twice or out of order.
+"""Injects faults into demo runs at random times and checks that nothing is lost, answered twice or out of order.
 
     python scripts/crash_test.py --demo demo --faults 50
 
@@ -34,10 +34,10 @@ KINDS = ("one rank", "all ranks", "launcher", "launcher and ranks", "one rank, r
 
 
 class Job:
-    """One start of the demo run under torchrun, in a process group of its own.
+    """One start of the demo run under torchrun, in its own process group.
 
     Args:
-        demo: what ``evalkit demo`` wrote.
+        demo: the folder written by ``evalkit demo``.
         out: the run folder.
         ranks: number of ranks.
         restarts: how often torchrun may restart the ranks.
@@ -52,13 +52,13 @@ class Job:
         self.launcher = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
 
     def ranks(self) -> list[int]:
-        """Return the processes of the ranks."""
+        """Return the process ids of the ranks."""
         command = ["ps", "-o", "pid=", "--ppid", str(self.launcher.pid)]
         listed = subprocess.run(command, capture_output=True, text=True, check=False)
         return [int(number) for number in listed.stdout.split()]
 
     def over(self) -> bool:
-        """Return whether the launcher has ended."""
+        """Return whether the launcher has exited."""
         return self.launcher.poll() is not None
 
 
@@ -96,8 +96,8 @@ def fault(demo: Path, out: Path, wait: tuple[float, float], generator: random.Ra
         while not job.over() and not finished(out) and time.monotonic() < deadline:
             time.sleep(0.2)
         if not finished(out):
-            left = job.over() and victim == min(ranks)
-            kind = "stalled rank 0, the others left" if left else f"{kind}, NOT FINISHED"
+            exited = job.over() and victim == min(ranks)
+            kind = "stalled rank 0, the others exited" if exited else f"{kind}, NOT FINISHED"
         send(signal.SIGKILL, [*ranks, job.launcher.pid])
     elif kind in ("one rank", "one rank, restarted by torchrun"):
         send(signal.SIGKILL, [generator.choice(ranks)])
@@ -106,26 +106,26 @@ def fault(demo: Path, out: Path, wait: tuple[float, float], generator: random.Ra
     job.launcher.wait(PATIENCE_S)
     if "restarted" in kind and job.launcher.returncode:
         kind += ", FAILED"
-    if kind != "launcher":  # ranks whose launcher is gone end themselves
+    if kind != "launcher":  # ranks whose launcher is gone exit by themselves
         send(signal.SIGKILL, ranks)
     shards = sorted(out.glob("*/shards/*.jsonl"))
     if shards and kind in KINDS[:2] and generator.random() < 0.3:
-        torn = generator.choice(shards)
-        os.truncate(torn, max(0, torn.stat().st_size - generator.randint(1, 30)))
-        kind += ", shard torn"
+        shard = generator.choice(shards)
+        os.truncate(shard, max(0, shard.stat().st_size - generator.randint(1, 30)))
+        kind += ", shard truncated"
     return kind
 
 
 def content(out: Path) -> dict[str, str]:
-    """Return the files that must not depend on what happened."""
+    """Return the files that must not depend on the faults."""
     files = [*out.glob("*/predictions.jsonl"), *out.glob("*/scores.jsonl"), out / "scores.json"]
     return {str(file.relative_to(out)): file.read_text(encoding="utf-8") for file in files if file.exists()}
 
 
 def check(out: Path, wanted: dict[str, str]) -> Counter[str]:
     """Count what differs from the undisturbed run, and samples that have two answers in the shards."""
-    found = content(out)
-    problems = Counter(f"differs: {name}" for name in wanted if found.get(name) != wanted[name])
+    actual = content(out)
+    problems = Counter(f"differs: {name}" for name in wanted if actual.get(name) != wanted[name])
     for folder in out.glob("*/shards"):
         ids = Counter(
             json.loads(line)["id"]
@@ -139,7 +139,7 @@ def check(out: Path, wanted: dict[str, str]) -> Counter[str]:
 def main() -> int:
     """Inject the faults and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", type=Path, required=True, help="what `evalkit demo --out DEMO` wrote")
+    parser.add_argument("--demo", type=Path, required=True, help="folder written by `evalkit demo --out DEMO`")
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -159,14 +159,14 @@ def main() -> int:
             since[fault(args.demo, out, tuple(args.wait), generator)] += 1
             if finished(out) or since.total() == FAULTS_PER_RUN or number == args.faults:
                 Job(args.demo, out, generator.randint(1, 3)).launcher.wait(PATIENCE_S)
-                found = check(out, wanted)
-                problems += found
+                observed = check(out, wanted)
+                problems += observed
                 kinds += since
-                suspects += since if found else Counter()
+                suspects += since if observed else Counter()
                 runs, since = runs + 1, Counter()
                 print(f"{number} faults, problems: {dict(problems) or 'none'}", file=sys.stderr, flush=True)
     problems.update({kind: count for kind, count in kinds.items() if kind.endswith(("FAILED", "NOT FINISHED"))})
-    print("| fault | times | of these in runs that lost, doubled or changed a sample |\n|---|---:|---:|")
+    print("| fault | times | of these in runs that lost, duplicated or changed a sample |\n|---|---:|---:|")
     for kind, count in sorted(kinds.items()):
         print(f"| {kind} | {count} | {suspects[kind]} |")
     print(f"\nOf {len(wanted)} files and their samples, lost, answered twice or different: {sum(problems.values())}.")

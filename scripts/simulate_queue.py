@@ -41,7 +41,7 @@ def loads(rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
 
 
 def contiguous(times: Array, ranks: int) -> float:
-    """Return when the last of ranks with a contiguous shard each ends."""
+    """Return when the last rank ends, if each has a contiguous shard."""
     return max(float(part.sum()) for part in np.array_split(times, ranks))
 
 
@@ -55,7 +55,7 @@ def queued(costs: Array, times: Array, ranks: int) -> float:
     left = np.cumsum(costs[order][::-1])[::-1]
     held: list[deque[int]] = [deque() for _ in range(ranks)]
     taken, end = 0, 0.0
-    events = [(0.0, rank) for rank in range(ranks)]  # when a rank ends a group and looks for more
+    events = [(0.0, rank) for rank in range(ranks)]  # when a rank finishes a group and takes more
     while events:
         now, rank = heapq.heappop(events)
         end = max(end, now)
@@ -86,8 +86,8 @@ def table(runs: int, ranks: Sequence[int] = RANKS) -> Iterator[str]:
     rng = np.random.default_rng(0)
     for name, costs in loads(rng):
         for count in ranks:
-            found = np.mean([share(costs, rng, count) for _ in range(runs)], axis=0)
-            yield f"| {name} | {len(costs)} | {count} | {found[0]:.1%} | {found[1]:.1%} |"
+            shares = np.mean([share(costs, rng, count) for _ in range(runs)], axis=0)
+            yield f"| {name} | {len(costs)} | {count} | {shares[0]:.1%} | {shares[1]:.1%} |"
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from evalkit.demo import CHECKPOINT
 from evalkit.errors import ModelUnavailable
-from evalkit.inference.worker import _answers
+from evalkit.inference.worker import robust_answers
 from evalkit.models import load_model
 from evalkit.models.base import MediaGroup
 from evalkit.models.internvl2 import engine as engines
@@ -158,7 +158,7 @@ def test_running_out_of_memory_shrinks_the_batch(model: InternVL2Model, monkeypa
     monkeypatch.setattr(model.engine.decoder, "admit", narrow)
     before = model.engine.budget
     requests = [Request("t", number, str(number), f"Say {number}.", (), Generation(3)) for number in range(7)]
-    responses = dict(_answers(model, [MediaGroup(requests[:6], []), MediaGroup(requests[6:], [])]))
+    responses = dict(robust_answers(model, [MediaGroup(requests[:6], []), MediaGroup(requests[6:], [])]))
     assert sorted(request.index for request in responses) == list(range(7))
     assert {response.outcome for response in responses.values()} <= {Outcome.OK, Outcome.TRUNCATED}
     assert model.engine.budget < before and model.engine.max_rows < engines.CPU_ROWS
@@ -196,7 +196,7 @@ def test_a_lost_device_ends_the_rank(model: InternVL2Model, monkeypatch: pytest.
         monkeypatch.setattr(chosen.engine, "answer", lost)
         monkeypatch.setattr("evalkit.models.internvl2.model.answer_alone", lost)
         with pytest.raises(ModelUnavailable, match=r"cpu is lost \(CUDA error: an illegal memory access"):
-            list(_answers(chosen, [MediaGroup([request], [])]))
+            list(robust_answers(chosen, [MediaGroup([request], [])]))
 
 
 def test_what_the_engine_cannot_do_is_that_samples_failure(model: InternVL2Model) -> None:

@@ -21,7 +21,7 @@ from evalkit.card import load_card
 from evalkit.data.readers import read_jsonl, read_records, read_tsv
 from evalkit.data.root import DataRoot
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.inference.worker import _answers
+from evalkit.inference.worker import robust_answers
 from evalkit.models.base import MediaGroup, Model
 from evalkit.models.internvl2.config import read_config
 from evalkit.records import Generation, Outcome, Request, Response
@@ -85,11 +85,11 @@ class Narrow(Model):
 def test_out_of_memory_halves_down_to_one_sample() -> None:
     group = [Request("t", i, str(i), "?", (), Generation(4)) for i in range(16)]
     model = Narrow(4)
-    found = [(request.id, response.outcome) for request, response in _answers(model, [MediaGroup(group, [])])]
+    found = [(request.id, response.outcome) for request, response in robust_answers(model, [MediaGroup(group, [])])]
     assert found == [(str(i), Outcome.OK) for i in range(16)]
     assert model.sizes == [16, 8, 4, 4, 8, 4, 4]
     model = Narrow(16, too_large="5")
-    responses = [response for _, response in _answers(model, [MediaGroup(group, [])])]
+    responses = [response for _, response in robust_answers(model, [MediaGroup(group, [])])]
     assert [item.id for item in responses] == [str(i) for i in range(16)]
     assert [(item.id, item.reason) for item in responses if item.outcome is Outcome.MODEL_ERROR] == [
         ("5", "CUDA out of memory at 1")

@@ -362,9 +362,9 @@ def test_rows_that_point_at_each_other(root: DataRoot) -> None:
     write_tsv(root.base / "m.tsv", [("0", "1"), ("1", "0"), ("2", "2"), ("3", "0")])
     for index in "0123":
         looked = view(f"data/m.tsv#{index}", "row")
-        with pytest.raises(MediaError, match="holds none itself"):
+        with pytest.raises(MediaError, match="has none itself"):
             probe(looked, root)
-        assert_fails(looked, root, "holds none itself")
+        assert_fails(looked, root, "has none itself")
 
 
 def test_broken_rows(root: DataRoot) -> None:

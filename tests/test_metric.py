@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from evalkit.records import Outcome, Response, Sample, SampleScore, Score
 from evalkit.runs.folder import RunFolder
 from evalkit.runs.results import score_lines
 from evalkit.scoring import score_task
-from evalkit.summary import read_summaries
+from evalkit.summary import TaskSummary, read_summaries
 from evalkit.task import Task
 from tests.conftest import REPO, Cli, write_jsonl
 
@@ -348,3 +349,17 @@ def test_unbounded_values_are_read_back(cli: Cli, tmp_path: Path) -> None:
     lines.write_text(lines.read_text().replace('"value": 1.0', '"value": -1.0'))
     damaged = cli("check", run, "--baseline", run)
     assert damaged.returncode == 2 and "scores.jsonl:3: a value is not finite and at least 0" in damaged.stderr
+
+
+def test_a_summary_round_trips_and_leaves_out_what_does_not_apply() -> None:
+    outcomes = {Outcome.OK: 1, Outcome.MISSING: 1}
+    plain = TaskSummary(metric="anls", n=2, expected_n=5, outcomes=outcomes, server_score=0.0)
+    content = plain.to_json()
+    assert content["server_score"] == 0.0
+    assert not {"unbounded", "ci95_reason", "metrics", "judge"} & content.keys()
+    assert read_summaries({"t": content}, "scores.json") == {"t": plain}
+    rated = replace(plain, unbounded=True, ci95=(1.0, 2.0), judge={"name": None}, server_score=None)
+    assert read_summaries({"t": json.loads(json.dumps(rated.to_json()))}, "scores.json") == {"t": rated}
+    for broken in (content | {"n": -1}, content | {"score": "70"}, content | {"outcomes": {"fine": 1}}):
+        with pytest.raises(UsageError, match=r"scores\.json: not written by evalkit"):
+            read_summaries({"t": broken}, "scores.json")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import ModelUnavailable, UsageError
-from evalkit.inference.worker import _answers
+from evalkit.inference.worker import robust_answers
 from evalkit.models import find_model
 from evalkit.models.base import MediaGroup, Model
 from evalkit.records import Generation, Outcome, Request, Response
@@ -178,7 +178,7 @@ class Scripted(Model):
 
 def ask(script: Callable[[Iterable[MediaGroup]], Iterator[tuple[Request, Response]]], count: int = 4) -> list[Response]:
     requests = [Request("t", i, str(i), "?", (), Generation(4)) for i in range(count)]
-    return [response for _, response in _answers(Scripted(script), [MediaGroup(requests, [])])]
+    return [response for _, response in robust_answers(Scripted(script), [MediaGroup(requests, [])])]
 
 
 def test_a_model_that_fails_before_it_takes_anything_is_unavailable() -> None:

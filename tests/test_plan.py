@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.data.root import DataRoot
 from evalkit.inference.plan import TEXT_UNIT, Plan, plan
-from evalkit.inference.worker import _answers
+from evalkit.inference.worker import robust_answers
 from evalkit.models.base import MediaGroup, Model, Source
 from evalkit.plugins import load_tasks
 from evalkit.records import Generation, Outcome, Recipe, Request, Response
@@ -65,7 +65,7 @@ def test_a_failure_costs_only_its_unit_a_retry(job: Job, tmp_path: Path) -> None
     bad = groups[1].requests[5].id
     model = FailsOn(bad)
     # The loop of a rank: after a failure it goes on with the units that the model had not taken.
-    answered = [pair for _ in range(2) for pair in _answers(model, source)]
+    answered = [pair for _ in range(2) for pair in robust_answers(model, source)]
     outcomes = {request.id: response.outcome for request, response in answered}
     assert len(outcomes) == len(answered) == COUNT
     assert [name for name, outcome in outcomes.items() if outcome is not Outcome.OK] == [bad]

@@ -6,6 +6,7 @@ import argparse
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
+from math import inf, nan
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,23 +21,24 @@ def positive(text: str) -> int:
     return number
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return nan  # within no bounds
+
+
 def points(text: str) -> float:
     """Return a number of points, 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
+    value = _number(text)
+    if not 0 <= value < inf:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of points, 0 or more")
     return value
 
 
 def level(text: str) -> float:
     """Return a significance level, between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be between 0 and 1")
     return value

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 from evalkit.errors import MediaError
-from evalkit.inference.worker import _answers, load_media
+from evalkit.inference.worker import load_media, robust_answers
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.statistics import SEED
 from evalkit.models.base import MediaGroup, Model, Wants
@@ -75,7 +75,7 @@ def _answer(reference: Model, request: Request, decoders: Decoders, wants: Wants
     if isinstance(media, MediaError):
         return None  # the file was there during the run: a difference
     # A failure of the reference engine is a difference too, and no reason to lose a finished run's scores.
-    return next((response for _, response in _answers(reference, [MediaGroup([request], media)])), None)
+    return next((response for _, response in robust_answers(reference, [MediaGroup([request], media)])), None)
 
 
 def _value(job: Job, sample: Sample, response: Response | None) -> float | None:

@@ -23,14 +23,14 @@ from evalkit.inference.audit import audit
 from evalkit.inference.options import RunOptions
 from evalkit.inference.plan import Plan, plan
 from evalkit.media.decoder import Decoders
-from evalkit.models import find_model
+from evalkit.models import find_model, identity
 from evalkit.models.base import LocalRank, Model, Source, Wants
 from evalkit.redact import redact, redact_command
 from evalkit.runs.folder import RunFolder
 from evalkit.runs.lock import RunLock
 from evalkit.runs.record import RunRecord, has_record, read_run
-from evalkit.runs.rescore import recorded, with_judgements
-from evalkit.runs.results import judges_of, report_gaps, score_lines, write_results
+from evalkit.runs.rescore import with_judgements
+from evalkit.runs.results import Answered, judges_of, report_gaps, score_lines, write_results
 from evalkit.runs.settings import differences, fingerprint, media_fingerprint, task_settings
 from evalkit.runs.store import answered_ids, read_shards, write_predictions
 from evalkit.selection import Job, Selection, build_jobs, card_reference, say_skipped, select
@@ -144,10 +144,7 @@ def _open_run(prepared: _Prepared, command: Sequence[str]) -> None:
     """
     options = prepared.options
     described = prepared.model.describe()
-    # A source that cannot tell what its answers depend on is another one under another name or other options.
-    chosen = {key: redact(value) for key, value in options.model_options.items()}
-    identity = prepared.source.fingerprint() or {"name": redact(options.model), "options": chosen}
-    settings = described.pop("settings", {}) | identity
+    settings = described.pop("settings", {}) | identity(prepared.source, options.model, options.model_options)
     tasks = {job.task.name: task_settings(job, prepared.root, options.limit) for job in prepared.jobs}
     record = read_run(options.out) if has_record(options.out) else None
     if record:
@@ -268,11 +265,13 @@ def answer_units(
 def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     """Merge the shards, score, write the results; report what is incomplete."""
     out = prepared.options.out
-    answered, previous = [], judges_of(out)
+    answered = []
+    previous = judges_of(out) if any(job.task.judge for job in prepared.jobs) else {}
     for job in prepared.jobs:
-        write_predictions(out / job.task.name, job.samples, read_shards(out / job.task.name / "shards"))
-        responses = recorded(out, job.task, prepared.root, prepared.options.limit)
-        answered.append(with_judgements(out, responses, previous=previous.get(job.task.name)))
+        responses = read_shards(out / job.task.name / "shards")
+        write_predictions(out / job.task.name, job.samples, responses)
+        plain = Answered(job.task, job.samples, responses)
+        answered.append(with_judgements(out, plain, previous=previous.get(job.task.name)))
     record = read_run(out)
     record.launches[-1] |= launch
     reference = prepared.model.reference() if prepared.options.audit else None

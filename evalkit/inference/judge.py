@@ -19,10 +19,9 @@ from evalkit.inference.plan import plan
 from evalkit.inference.ranks import Ranks
 from evalkit.judging import NOT_NAMED, Judge, Judged, settle
 from evalkit.media.decoder import Decoders
-from evalkit.models import find_model
+from evalkit.models import find_model, identity
 from evalkit.models.base import LocalRank, MediaGroup, Model, Source
 from evalkit.records import Generation, Recipe, Request, Response, Sample
-from evalkit.redact import redact
 from evalkit.runs.judged import current_exchanges, judge_folder, write_exchanges
 from evalkit.runs.lock import RunLock
 from evalkit.runs.record import read_run
@@ -139,10 +138,8 @@ def _settings(options: JudgeOptions, source: Source, model: Model) -> dict[str, 
     """Return what a judge's replies depend on; each recorded exchange stands for itself, so a record may grow."""
     if source.recorded:
         return {"recorded": True}
-    chosen = {key: redact(value) for key, value in options.model_option}
-    identity = source.fingerprint() or {"name": redact(options.judge), "options": chosen}
     settings: dict[str, Any] = model.describe().get("settings", {})
-    return settings | identity
+    return settings | identity(source, options.judge, dict(options.model_option))
 
 
 def _judge_task(

@@ -74,7 +74,7 @@ def work(
             return _Loaded(number, group, pool.submit(load_media, group, decoders, wants))
 
         while not queue.all_done():
-            for request, response in _answers(model, held.groups(load, ahead)):
+            for request, response in robust_answers(model, held.groups(load, ahead)):
                 held.store(request, response)
             if not queue.all_done():  # other ranks hold the rest
                 queue.idle()
@@ -195,7 +195,7 @@ class _Pending:
         return list(left.values())
 
 
-def _answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+def robust_answers(model: Model, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
     """Yield the model's answers; what it failed on is retried group by group, then in halves, down to one sample.
 
     Only a request that fails alone fails its sample, with any exception.
@@ -240,7 +240,7 @@ def _retry(model: Model, group: MediaGroup, reason: str) -> Iterator[tuple[Reque
             yield request, _storable(request, response)
     except (ModelUnavailable, UsageError):
         raise
-    except Exception as error:  # as in _answers
+    except Exception as error:  # as in robust_answers
         reason = first_line(error)
     for left in pending.left():
         if len(group.requests) == 1:

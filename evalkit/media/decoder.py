@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: a file that hangs or crashes its decoder costs that file and nothing else."""
+"""Decoding in separate processes: a file that hangs or crashes its decoder costs that file and nothing else."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from evalkit.records import Layout, View
 LOADERS = {"tiles": load, "images": load_images, "bytes": load_bytes}
 LIMIT_S = 120.0
 START_S = 120.0
-# Decoders give way to a model on the same CPU: its threads wait for each other at every step.
+# Decoders yield the CPU to the model: its threads wait for each other at every step.
 NICE = 5
 # A decoder whose parent has exited kills itself this much later than its parent would have killed it.
 _GRACE_S = 10.0
-# Of malloc.h (glibc); the first is the most that glibc takes there.
+# From malloc.h (glibc); the first is the maximum that glibc accepts.
 _M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 32 << 20
 _M_TRIM_THRESHOLD, _TRIM_THRESHOLD = -1, 128 << 20
 
 
 class Decoders:
-    """Loads and probes views in child processes, as many at a time as threads ask.
+    """Loads and probes views in child processes, one per calling thread.
 
-    The children are fresh interpreters (nothing of torch's threads is copied) that live on from file to file; the
-    pixels are those of ``media.load.load``, computed there.
+    The children are fresh interpreters (no torch threads are inherited) that are reused from file to file; the pixels
+    are those of ``media.load.load``, computed there.
 
     Args:
         root: the data root.
-        limit: seconds that one file may take; its decoder is killed then.
+        limit: seconds that one file may take before its decoder is killed.
     """
 
     def __init__(self, root: DataRoot, limit: float = LIMIT_S) -> None:
@@ -56,7 +56,7 @@ class Decoders:
         Raises:
             MediaError: as there; or the decoder took too long or crashed.
         """
-        pixels: list[npt.NDArray[np.uint8]] = self._ask(wants, view)
+        pixels: list[npt.NDArray[np.uint8]] = self._request(wants, view)
         return pixels
 
     def probe(self, view: View) -> Layout | None:
@@ -66,30 +66,30 @@ class Decoders:
             MediaError: as there; or the decoder took too long or crashed.
             UsageError: the path leaves the data root.
         """
-        layout: Layout | None = self._ask("probe", view)
+        layout: Layout | None = self._request("probe", view)
         return layout
 
     def layout_of(self, view: View) -> Layout | None:
         """Return how a view is cut; None if its media is absent or cannot be read."""
         try:
             return self.probe(view)
-        except (MediaError, UsageError):  # the sample's failure when it is asked
+        except (MediaError, UsageError):  # becomes the sample's failure when it is run
             return None
 
-    def _ask(self, what: str, view: View) -> Any:
+    def _request(self, what: str, view: View) -> Any:
         with self._lock:
             child = self._idle.pop() if self._idle else None
         child = child or _Child(self._root, self._limit)
         try:
-            found = child.ask(what, view)
+            result = child.request(what, view)
         except BaseException:
             child.end()
             raise
         with self._lock:
             self._idle.append(child)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def close(self) -> None:
         """End the children."""
@@ -117,8 +117,8 @@ class _Child:
         theirs.close()
         self._ready = False
 
-    def ask(self, what: str, view: View) -> Any:
-        """Return the child's answer; an exception that it caught is returned, not raised.
+    def request(self, what: str, view: View) -> Any:
+        """Return the child's result; an exception that it caught is returned, not raised.
 
         Raises:
             MediaError: there is no answer, and the child is unusable.
@@ -130,9 +130,9 @@ class _Child:
             self._pipe.send((what, view))
             if not self._pipe.poll(self._limit):
                 raise self._late(view)
-            with sending:  # it may also stand still in the middle
+            with sending:  # it may also hang while sending
                 kind, content = self._pipe.recv()
-                found = _PARTS[kind](self._pipe, content)
+                result = _PARTS[kind](self._pipe, content)
         except (EOFError, OSError) as error:
             if sending.rang:
                 raise self._late(view) from error
@@ -142,20 +142,20 @@ class _Child:
             raise MediaError(view.media.path, f"its decoder crashed ({how})") from error
         if sending.rang:
             raise self._late(view)
-        return found
+        return result
 
     def _late(self, view: View) -> MediaError:
         return MediaError(view.media.path, f"decoder killed after {self._limit:g} s")
 
     def end(self) -> None:
-        """End the process; one that even SIGKILL cannot reach (a dead network file system) is left behind."""
+        """Kill the process; one that even SIGKILL cannot reach (a dead network file system) is abandoned."""
         self._pipe.close()
         self._process.kill()
         self._process.join(1)
 
 
 class _Alarm:
-    """Does something if a block takes longer than a time; ``rang`` says, after the block, whether it did."""
+    """Calls an action if a block takes too long; ``rang`` tells, after the block, whether it did."""
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
         self.rang = False
@@ -181,7 +181,7 @@ def _receive_pixels(pipe: Connection, shapes: list[tuple[int, ...]]) -> list[npt
     arrays = [np.empty(shape, np.uint8) for shape in shapes]
     for array in arrays:
         left = array.data.cast("B")
-        while left:  # straight into place: Connection.recv_bytes_into copies twice more
+        while left:  # directly into the array: Connection.recv_bytes_into makes two more copies
             count = os.readv(pipe.fileno(), [left])
             if not count:
                 raise EOFError

@@ -17,7 +17,7 @@ def guarded(media: Media, path: Path | None = None) -> Iterator[None]:
     """Raise every failure of the block as a MediaError of ``media``.
 
     Decoders fail on damaged input with nearly every class of exception (OSError, SyntaxError, struct.error,
-    ZeroDivisionError, ...), and one bad file must never end a run: hence the wide net.
+    ZeroDivisionError, ...), and one bad file must never end a run: hence the broad except.
 
     Args:
         media: what is being read.

@@ -28,7 +28,7 @@ from evalkit.media.tiling import choose_grid, resize, rgb, tile_count, tile_imag
 from evalkit.media.video import FORMATS, VideoInfo, choose_frames, probe_video, read_frames
 from evalkit.records import Layout, Media, View
 
-# A longer cell of a TSV's image column is an image, a shorter one the index of the row that holds it.
+# A longer cell of a TSV's image column is an image, a shorter one the index of the row that has it.
 _REFERENCE_LENGTH = 64
 # What Pillow's JPEG writer takes as it is. VLMEvalKit converts palettes and RGBA to RGB; it fails on any further mode.
 _JPEG_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
@@ -42,14 +42,14 @@ def probe(view: View, root: DataRoot) -> Layout | None:
         root: the data root.
 
     Returns:
-        The layout, or None when the media is absent (no file; no image in the TSV's row).
+        The layout, or None if the media is absent (no file; no image in the TSV's row).
 
     Raises:
-        MediaError: the media is there but broken.
+        MediaError: the media is present but broken.
         UsageError: its path leaves the data root.
     """
     media = view.media
-    path = _place(media, root)
+    path = _path_of(media, root)
     with guarded(media, path):
         if not path.exists():
             return None
@@ -95,7 +95,7 @@ def _stored(view: View, root: DataRoot) -> Iterator[Image.Image]:
     """Yield a view's images, decoded, in the mode in which they are stored."""
     media = view.media
     with guarded(media):
-        path = _place(media, root)
+        path = _path_of(media, root)
     with guarded(media, path):
         if not path.exists():
             raise MediaError(media.path, "not in the data root")
@@ -110,7 +110,7 @@ def _stored(view: View, root: DataRoot) -> Iterator[Image.Image]:
 
 
 def canonical(view: View, root: DataRoot) -> View:
-    """Return the view that stands for all with the same pixels: MMBench's rotations repeat one image in many rows.
+    """Return the representative of all views with the same pixels: MMBench's rotations repeat an image in many rows.
 
     Args:
         view: any view.
@@ -124,7 +124,7 @@ def canonical(view: View, root: DataRoot) -> View:
     file, _, index = view.media.path.rpartition("#")
     try:
         with guarded(view.media):
-            path = _place(view.media, root)
+            path = _path_of(view.media, root)
             first = _first_rows(path).get(_row_image(view.media, path) or "", index)
     except MediaError:
         return view
@@ -160,7 +160,7 @@ def _grid(image: Image.Image, view: View) -> tuple[int, int]:
 
 
 def _probe_frames(view: View, path: Path) -> Layout:
-    """Return the layout of a video; only when frames are tiled is one decoded, for its size."""
+    """Return the layout of a video; a frame is decoded, for its size, only if frames are tiled."""
     info = probe_video(path, view.media)
     frames = choose_frames(info, view.media, view.frames, view.frame_rule)
     grid = (1, 1)
@@ -183,14 +183,14 @@ def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
     """
     media = view.media
     with guarded(media):
-        path = _place(media, root)
+        path = _path_of(media, root)
     info = probe_video(path, media)
     frames = choose_frames(info, media, view.frames, view.frame_rule)
     return list(zip_longest(frames, _times(info, frames)))
 
 
-def _place(media: Media, root: DataRoot) -> Path:
-    """Return the file or folder that holds the media."""
+def _path_of(media: Media, root: DataRoot) -> Path:
+    """Return the file or folder that contains the media."""
     return root.resolve(media.path.rpartition("#")[0] if media.kind == "row" else media.path)
 
 
@@ -209,7 +209,7 @@ def _open(media: Media, path: Path) -> Iterator[Image.Image]:
         return
     data = _row_image(media, path)
     if data is None:
-        raise MediaError(media.path, "the TSV holds no image for this row")
+        raise MediaError(media.path, "the TSV has no image for this row")
     with Image.open(io.BytesIO(base64.b64decode(data)), formats=FORMATS) as image:
         yield image
 
@@ -218,17 +218,17 @@ def _row_image(media: Media, path: Path) -> str | None:
     """Return the base64 image of a TSV's row; None if the TSV has no image for it.
 
     Raises:
-        MediaError: the row names another row that holds no image itself.
+        MediaError: the row refers to another row that has no image itself.
     """
     stat = path.stat()
-    with _TSV_LOCK:  # else the threads of a loader would all read the same large file at once
+    with _TSV_LOCK:  # else all threads of a loader would read the same large file at once
         images, _ = _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)
     index = media.path.rpartition("#")[2]
     value = images.get(index)
     if value and len(value) <= _REFERENCE_LENGTH:
         target, value = value, images.get(value)
         if value and len(value) <= _REFERENCE_LENGTH:
-            raise MediaError(media.path, f"row {index} takes its image from row {target}, which holds none itself")
+            raise MediaError(media.path, f"row {index} refers to the image of row {target}, which has none itself")
     return value or None
 
 
@@ -242,14 +242,14 @@ def _first_rows(path: Path) -> Mapping[str, str]:
 _TSV_LOCK = threading.Lock()
 
 
-# As many as a card has tables: their questions alternate in the queue, and reading one takes seconds.
+# At least as many as a card has such files: their questions alternate in the queue, and reading one takes seconds.
 @lru_cache(maxsize=8)
 def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the images of a TSV by index, equal ones kept once (rotations repeat them), and the first index of each.
+    """Return the images of a TSV by index, equal ones stored once (rotations repeat them), and the first index of each.
 
     Args:
         path: the TSV.
-        mtime_ns: its time of change; with ``size`` it makes a changed file a new entry of the cache.
+        mtime_ns: its modification time; with ``size`` it makes a changed file a new cache entry.
         size: its size in bytes.
     """
     import pandas as pd
@@ -281,11 +281,11 @@ def load_bytes(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
     """Return an image file as it is stored, or a PNG of each frame of a video, as uint8 of shape (bytes,).
 
     Raises:
-        MediaError: as ``load``; only the header of an image is looked at.
+        MediaError: as ``load``; only the header of an image is checked.
     """
     media = view.media
     with guarded(media):
-        path = _place(media, root)
+        path = _path_of(media, root)
         if media.kind in ("image", "row"):
             if not path.exists():
                 raise MediaError(media.path, "not in the data root")

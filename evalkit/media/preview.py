@@ -52,12 +52,12 @@ def pictures(view: View, root: DataRoot, image_side: int, frame_side: int) -> li
     times: list[tuple[int | None, float | None]] = [(None, None)]
     if video:
         times = list(frame_times(view, root))
-    found = []
-    for place, (image, (frame, seconds)) in enumerate(zip(images(view, root), times, strict=True)):
+    shown = []
+    for position, (image, (frame, seconds)) in enumerate(zip(images(view, root), times, strict=True)):
         large = _jpeg(image, frame_side if video else image_side)
-        small = b"" if place else _jpeg(image, THUMBNAIL)
-        found.append(Picture(large, small, image.width, image.height, frame, seconds))
-    return found
+        small = b"" if position else _jpeg(image, THUMBNAIL)
+        shown.append(Picture(large, small, image.width, image.height, frame, seconds))
+    return shown
 
 
 def _jpeg(image: Image.Image, side: int) -> bytes:

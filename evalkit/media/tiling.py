@@ -17,14 +17,14 @@ _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 
 
 def choose_grid(width: int, height: int, max_tiles: int, tile_size: int = TILE_SIZE) -> tuple[int, int]:
-    """Return the grid whose aspect ratio is nearest to the image's.
+    """Return the grid whose aspect ratio is closest to the image's.
 
     On an exact tie a later (larger) grid wins only if the image has more than half the grid's pixels.
 
     Args:
         width: image width in pixels.
         height: image height in pixels.
-        max_tiles: most tiles of the grid, the thumbnail not counted.
+        max_tiles: maximum number of tiles, excluding the thumbnail.
         tile_size: side of a tile in pixels.
 
     Returns:
@@ -39,7 +39,7 @@ def choose_grid(width: int, height: int, max_tiles: int, tile_size: int = TILE_S
     area = width * height
     best, best_gap = (1, 1), float("inf")
     for columns, rows in _grids(max_tiles):
-        # Ties and near-ties are decided in float64 with these very divisions; exact fractions would differ.
+        # Ties and near-ties are decided by these float64 divisions; exact fractions would differ.
         gap = abs(aspect - columns / rows)
         if gap < best_gap or (gap == best_gap and area > 0.5 * tile_size * tile_size * columns * rows):
             best, best_gap = (columns, rows), gap
@@ -87,9 +87,9 @@ def tile_image(image: Image.Image, max_tiles: int, tile_size: int, thumbnail: bo
 
     Args:
         image: the image; one that is not RGB is resized in its own mode, and its tiles become RGB.
-        max_tiles: most tiles, the thumbnail not counted.
+        max_tiles: maximum number of tiles, excluding the thumbnail.
         tile_size: side of a tile in pixels.
-        thumbnail: whether the whole image is added as a last tile when there are several.
+        thumbnail: whether the whole image is added as a last tile if there are several.
 
     Returns:
         uint8 array of shape (tiles, tile_size, tile_size, 3).
@@ -110,5 +110,5 @@ def tile_image(image: Image.Image, max_tiles: int, tile_size: int, thumbnail: bo
 @lru_cache(maxsize=64)
 def _grids(max_tiles: int) -> tuple[tuple[int, int], ...]:
     """Return every grid of at most ``max_tiles`` tiles, fewest tiles first."""
-    found = [(columns, rows) for columns in range(1, max_tiles + 1) for rows in range(1, max_tiles // columns + 1)]
-    return tuple(sorted(found, key=lambda grid: grid[0] * grid[1]))
+    grids = [(columns, rows) for columns in range(1, max_tiles + 1) for rows in range(1, max_tiles // columns + 1)]
+    return tuple(sorted(grids, key=lambda grid: grid[0] * grid[1]))

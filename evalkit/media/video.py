@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at, and their pixels.
+"""Which frames of a video are shown, and their pixels.
 
 Sources of the rules: ``evaluate_mvbench.py`` of InternVL for ``segment_middle``, VLMEvalKit
 for ``even_step``. Both read video files with decord. Frames are counted here as decord counts them, but with
@@ -21,8 +21,8 @@ from evalkit.errors import MediaError
 from evalkit.media.guard import guarded
 from evalkit.records import Media
 
-# Image formats that are read: those that benchmarks use. Pillow knows others that run programs (EPS) or little-tested
-# parsers, by content and not by the file's name.
+# Accepted image formats: those that benchmarks use. Pillow selects others, by content and not by file name, that run
+# programs (EPS) or little-tested parsers.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 
 FOLDER_FPS = 3.0
@@ -32,7 +32,7 @@ _UNBOUNDED_S = 100000.0
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the choice of frames depends on.
+    """Properties that the choice of frames depends on.
 
     Attributes:
         total: number of frames.
@@ -50,14 +50,14 @@ def segment_middle(
 ) -> tuple[int, ...]:
     """Return the middle frame of each of ``num`` equal segments (InternVL's rule).
 
-    The halves are rounded to even, as ``np.round`` does. A part that lies outside the video gives indices
-    outside it; that is the rule's, and callers check.
+    Halves are rounded to even, as in ``np.round``. A part outside the video gives indices outside it, as in the
+    official rule; callers check.
 
     Args:
         max_index: last index: frames - 1, or the number of files for a folder of frames.
         fps: frames per second, above 0.
         num: number of segments.
-        start: first second of the part asked about; None: the beginning.
+        start: first second of the part in question; None: the beginning.
         end: last second of that part; None: the end.
         first: lowest index.
 
@@ -75,7 +75,7 @@ def segment_middle(
 
 
 def even_step(total: int, num: int) -> tuple[int, ...]:
-    """Return ``num`` frames at equal steps, neither end included (VLMEvalKit's rule).
+    """Return ``num`` frames at equal steps, excluding both ends (VLMEvalKit's rule).
 
     Args:
         total: number of frames of the video.
@@ -91,19 +91,19 @@ def even_step(total: int, num: int) -> tuple[int, ...]:
 
 
 def choose_frames(info: VideoInfo, media: Media, num: int, rule: str) -> tuple[int, ...]:
-    """Return the indices of the frames that a view shows.
+    """Return the indices of the frames to show.
 
     Args:
         info: the video's frames.
-        media: the video, with the part asked about.
+        media: the video, with the part in question.
         num: frames to sample.
         rule: ``segment_middle`` or ``even_step``.
 
     Returns:
-        ``num`` indices; fewer for a short gif, of which the official loader takes each frame once.
+        ``num`` indices; fewer for a short gif, whose frames the official loader takes once each.
 
     Raises:
-        MediaError: the part asked about lies outside the video, or the rule cannot be applied to it.
+        MediaError: the part in question is outside the video, or the rule cannot be applied to it.
     """
     with guarded(media):
         if rule == "segment_middle":
@@ -118,19 +118,19 @@ def choose_frames(info: VideoInfo, media: Media, num: int, rule: str) -> tuple[i
     outside = [index for index in indices if not info.first <= index < info.first + info.total]
     if outside:
         part = f" in the part from {media.start} s to {media.end} s" if (media.start, media.end) != (None, None) else ""
-        raise MediaError(media.path, f"frame {outside[0]} is asked for{part}, but there are {info.total} frames")
+        raise MediaError(media.path, f"frame {outside[0]} is needed{part}, but there are {info.total} frames")
     return tuple(sorted(set(indices))) if media.kind == "gif" else indices
 
 
 def probe_video(path: Path, media: Media) -> VideoInfo:
-    """Count a video's frames without decoding one.
+    """Count a video's frames without decoding any.
 
     Args:
         path: a video file, a folder of frames or a gif.
         media: what it is.
 
     Raises:
-        MediaError: it cannot be read, is cut short or has no frames.
+        MediaError: it cannot be read, is truncated or has no frames.
     """
     with guarded(media, path):
         if media.kind == "frames":
@@ -176,7 +176,7 @@ def _probe_file(path: Path) -> VideoInfo:
     with av.open(str(path)) as container:
         stream = _video_stream(container, path)
         rate = stream.average_rate
-        # The last packet of a stream is PyAV's own and empty: it flushes the decoder.
+        # The last packet of a stream is empty, added by PyAV to flush the decoder.
         total = sum(1 for packet in container.demux(stream) if packet.dts is not None or packet.size)
     return VideoInfo(total, float(rate) if rate else 0.0, 0)
 
@@ -186,13 +186,13 @@ def _video_stream(container: Any, path: Path) -> Any:
 
     Raises:
         ValueError: there is none.
-        EOFError: the file lost its end.
+        EOFError: the file is truncated.
     """
     stream = container.streams.best("video")
     if stream is None:
         raise ValueError("the file has no video stream")
-    # An mp4 whose index comes first still opens when its end is lost; PyAV would take what is left for the whole,
-    # while decord refuses it. A frame that should lie beyond the end of the file gives it away.
+    # A truncated mp4 whose index comes first still opens; PyAV would treat the rest as the whole, while decord refuses
+    # it. An index entry beyond the end of the file reveals it.
     if "mp4" in container.format.name:
         size = path.stat().st_size
         if any(entry.pos + entry.size > size for entry in getattr(stream, "index_entries", ())):
@@ -217,14 +217,14 @@ def _gif_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
 
 
 def _file_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
-    """Yield a video file's frames from decord, and from PyAV those that decord cannot give."""
+    """Yield a video file's frames from decord, and those that decord cannot decode from PyAV."""
     done = 0
     try:
         for image in _decord_frames(path, indices):
             yield image
             done += 1
         return
-    except Exception:  # absent, a codec it does not know, a damaged stream: PyAV has the last word
+    except Exception:  # not installed, an unknown codec, a damaged stream: PyAV decides
         rest = indices[done:]
     yield from _pyav_frames(path, rest)
 
@@ -232,7 +232,7 @@ def _file_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
 def _decord_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
     import decord
 
-    # ffmpeg's chatter about a bad file would break into the progress line; what matters is in the MediaError.
+    # ffmpeg's messages about a bad file would break the progress line; the MediaError has what matters.
     decord.logging.set_level(decord.logging.QUIET)
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     for index in indices:
@@ -243,25 +243,25 @@ def _pyav_frames(path: Path, indices: Sequence[int]) -> Iterator[Image.Image]:
     """Yield frames by their index in display order, as decord numbers them."""
     import av
 
-    wanted, found = set(indices), {}
+    wanted, frames = set(indices), {}
     with av.open(str(path)) as container:
         frame = None
-        for place, frame in enumerate(container.decode(_video_stream(container, path))):
-            if place in wanted:
-                found[place] = _upright(frame)
-            if place >= max(wanted):
+        for position, frame in enumerate(container.decode(_video_stream(container, path))):
+            if position in wanted:
+                frames[position] = _upright(frame)
+            if position >= max(wanted):
                 break
         if frame is None:
             raise ValueError("no frame of the video can be decoded")
-        # An edit list may hide frames that are counted. What decord gives for those depends on what it read
-        # before; the last one shown is its usual choice.
+        # An edit list may hide frames that are counted. What decord returns for those depends on what it read
+        # before; usually it is the last one shown.
         end = _upright(frame)
     for index in indices:
-        yield found.get(index, end)
+        yield frames.get(index, end)
 
 
 def _upright(frame: Any) -> Image.Image:
-    """Return a decoded frame as an RGB image, turned as its file says (decord does so by itself)."""
+    """Return a decoded frame as an RGB image, rotated as its file specifies (decord does so by itself)."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24"))
     turns = {
         90: Image.Transpose.ROTATE_90,

@@ -10,16 +10,16 @@ THRESHOLD = 0.5
 
 
 def anls(answer: str, references: Sequence[str], *, raw_length: bool = True) -> float:
-    """Return the similarity of an answer to its nearest reference, 0..1.
+    """Return the similarity of an answer to its closest reference, 0..1.
 
-    Source: the official InfographicVQA/DocVQA scorer (protocol sheet 6.1). Both strings are stripped, lowered and
-    their white space is folded; 1 - distance/length, the best reference counts, values under 0.5 become 0.
+    Source: the official InfographicVQA/DocVQA scorer (protocol sheet 6.1). Both strings are stripped,
+    lower-cased and their whitespace collapsed; 1 - distance/length for the best reference; values below 0.5 become 0.
 
     Args:
         answer: the model's text.
         references: gold answers; none gives 0.
-        raw_length: the official quirk: the length is that of the longer *un-normalised* string, after ``upper()``.
-            False takes the strings that were compared.
+        raw_length: the official quirk: the length is that of the longer *raw* string, after ``upper()``. False takes
+            the strings that are compared.
     """
     if not references:
         return 0.0

@@ -1,4 +1,4 @@
-"""Boxes: reading them out of an answer, and their IoU, as the official grounding script does."""
+"""Boxes: parsing them from an answer, and their IoU, as in the official grounding script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an option letter out of a multiple-choice answer, the official ways and a careful one."""
+"""Extracting the option letter from a multiple-choice answer, the official ways and a careful one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def first_letter_choice(answer: str, options: Mapping[str, str]) -> str:
 def option_token_match(answer: str, gold: str) -> bool:
     """Return whether the official MVBench check counts an answer as right (protocol sheet 7.1).
 
-    The first space-separated token without periods is right if it is contained in ``(a)``, or contains it; an empty
-    answer is therefore always right.
+    The first space-separated token without periods is accepted if it is contained in ``(a)``, or contains it; an empty
+    answer is therefore always accepted.
 
     Args:
         answer: the model's text.
@@ -50,7 +50,7 @@ def careful_choice(answer: str, options: Mapping[str, str]) -> str | None:
 
     In this order: a letter that starts the answer as an option does ("B", "(B) walk", "B. walk"); a letter after
     "answer", "option" or "choice"; the only letter in round brackets; the only option whose text occurs; the only
-    capital that stands alone.
+    standalone capital.
 
     Args:
         answer: the model's text.

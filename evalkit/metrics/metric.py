@@ -180,13 +180,13 @@ def confusion(label: str = "label", positive: str = "yes") -> Count:
     """
 
     def counts(lines: Sequence[SampleScore]) -> Mapping[str, float]:
-        found = {"tp": 0.0, "fn": 0.0, "tn": 0.0, "fp": 0.0}
+        counted = {"tp": 0.0, "fn": 0.0, "tn": 0.0, "fp": 0.0}
         for line in lines:
             right, wrong = ("tp", "fn") if line.keys[label] == positive else ("tn", "fp")
             value = line.value or 0.0
-            found[right] += value
-            found[wrong] += 1 - value
-        return found
+            counted[right] += value
+            counted[wrong] += 1 - value
+        return counted
 
     return counts
 

@@ -1,4 +1,4 @@
-"""Uncertainty of any metric: a seeded bootstrap that draws whole media groups, and a test that exchanges them."""
+"""Uncertainty of any metric: a seeded bootstrap over whole media groups, and an exchange test."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Combine = Callable[[Mapping[str, Array]], Any]
 
 
 def plain_mean(values: Mapping[str, Array]) -> Any:
-    """Return the mean of the tasks' values: what a row of a card is unless it says otherwise."""
+    """Return the mean of the tasks' values: a card row's value by default."""
     return sum(values.values()) / len(values)
 
 
 def _joined(parts: Iterable[GroupSums]) -> Array:
-    """Return the tables of several tasks side by side; media groups that they share are one row."""
+    """Return the tables of several tasks side by side; media groups that tasks share are one row."""
     listed = list(parts)
     rows = {name: row for row, name in enumerate(dict.fromkeys(name for part in listed for name in part.groups))}
     tables = []
@@ -64,7 +64,7 @@ def resampled(
         parts: the row's tasks.
         combine: the row's value from those of its tasks.
         resamples: number of resamples.
-        seed: of the generator.
+        seed: seed of the random generator.
     """
     return _row(parts, combine, _draw(_joined(parts.values()), resamples, seed))
 
@@ -198,7 +198,7 @@ def exchange_test(pairs: Pairs, combine: Combine = plain_mean, seed: int = SEED)
         pairs: for each task of the row its sums of the run and of the base: of the same samples, groups in the same
             order and columns the same.
         combine: the row's value from those of its tasks.
-        seed: of the generator.
+        seed: seed of the random generator.
     """
     runs = {name: run for name, (run, _) in pairs.items()}
     bases = {name: base for name, (_, base) in pairs.items()}
@@ -227,7 +227,7 @@ def exchange(run: Array, base: Array, statistic: Callable[[Array], Array], seed:
         run: what each cluster adds to the run's sums, shape (clusters, columns).
         base: the same of the other run.
         statistic: of sums, from shape (resamples, columns) to (resamples,).
-        seed: of the generator.
+        seed: seed of the random generator.
     """
     run, base = run.round(_DIGITS), base.round(_DIGITS)  # a cluster whose changes cancel has not changed
     differs = (run != base).any(axis=1)

@@ -42,7 +42,7 @@ def _contractions() -> dict[str, str]:
         for index, letter in enumerate(word)
         if letter == "'"
     }
-    return whole | {"somebody'd": "somebodyd"}  # written the wrong way round in the official table
+    return whole | {"somebody'd": "somebodyd"}  # the wrong way round in the official table
 
 
 _CONTRACTIONS = _contractions()
@@ -74,7 +74,7 @@ def normalise(text: str, *, official_periods: bool = True) -> str:
 def vqa_accuracy(answer: str, references: Sequence[str], *, official_periods: bool = True) -> float:
     """Return the accuracy of an answer against ten human answers, 0..1.
 
-    Each human answer in turn is left out and min(1, matches among the others / 3) is averaged (protocol sheet 6.4).
+    Each human answer in turn is left out, and min(1, matches among the others / 3) is averaged (protocol sheet 6.4).
 
     Args:
         answer: the model's text.

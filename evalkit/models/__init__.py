@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError, first_line
+from evalkit.redact import redact
 
 if TYPE_CHECKING:
     from evalkit.models.base import Source
@@ -46,6 +47,18 @@ def find_model(name: str, options: Mapping[str, Any] | None = None, plugins: Seq
     named = known[scheme]
     make = pkgutil.resolve_name(named) if isinstance(named, str) else named
     return make(rest, _checked(scheme, getattr(make, "options", None), options or {}))
+
+
+def identity(source: Source, name: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Return what tells a source from others: its fingerprint, or else its name and options.
+
+    Args:
+        source: the source.
+        name: as the user typed it.
+        options: its options, as given.
+    """
+    chosen = {key: redact(value) for key, value in options.items()}
+    return source.fingerprint() or {"name": redact(name), "options": chosen}
 
 
 def load_model(path: str, **options: Any) -> Any:
