@@ -49,6 +49,13 @@ class Formula:
             return (self.task,)
         return tuple(dict.fromkeys(task for part in self.parts for task in part.tasks))
 
+    @property
+    def is_plain_mean(self) -> bool:
+        """Whether it is, but for rounding, one task or the mean of distinct tasks: exact tests are known for these."""
+        parts = self.parts or (self,)
+        undivided = all(part.divisor == 1 for part in (self, *parts))
+        return undivided and all(part.task for part in parts) and len(self.tasks) == len(parts)
+
     @overload
     def value(self, scores: Mapping[str, float], rounded: bool = True) -> float: ...
 

@@ -16,15 +16,16 @@ from huggingface_hub import ModelCardData, parse_eval_result_entries
 from evalkit.card import Card, load_card
 from evalkit.errors import IncompleteError
 from evalkit.formula import Formula
-from evalkit.metrics.metric import mean
+from evalkit.metrics.metric import Metric, mean
 from evalkit.records import Outcome, SampleScore
 from evalkit.report import table
-from evalkit.report.compare import row_p_value
+from evalkit.report.compare import paired_test, row_p_value
 from evalkit.report.formats.hub import Measurement, eval_results_yaml, model_index_yaml
 from evalkit.report.formats.markdown import width
 from evalkit.report.formats.render import render
 from evalkit.report.table import TableData, build
 from evalkit.runs.folder import RowResult, RunFolder
+from evalkit.summary import TaskSummary
 from tests.conftest import Cli
 
 HOSTILE = "a|b <script>alert(1)</script> \\input{x} $x$ 50% 甲_乙"
@@ -112,6 +113,42 @@ def test_two_runs_are_paired_by_media_group() -> None:
     assert clustered is not None and clustered > 0.05, "twelve flips on four images are four observations"
     assert difference_p_value(lines(worse, 40), lines(worse, 40)) == 1.0
     assert difference_p_value(lines(worse, 40), lines(worse[:-1], 40)) is None
+
+
+class Answered(RunFolder):
+    """A run with made-up answers: 150 images with one to three questions each, one of them wrong or none."""
+
+    def __init__(self, wrong: bool) -> None:
+        asked = [(f"g{group}", question) for group in range(150) for question in range(1 + group % 3)]
+        self._values = [
+            SampleScore(str(i), value, "x", Outcome.OK, "", group, None, value, None)
+            for i, (group, question) in enumerate(asked)
+            for value in [float(question > 0 or not wrong)]
+        ]
+
+    @property
+    def tasks(self) -> list[str]:
+        return ["one", "two"]
+
+    def lines(self, task: str) -> list[SampleScore]:
+        return self._values
+
+    def summary(self, task: str) -> TaskSummary:
+        return TaskSummary(metric="accuracy", n=300, expected_n=300, outcomes={Outcome.OK: 300})
+
+    def metric(self, task: str) -> Metric:
+        return mean("accuracy")
+
+
+def test_a_row_of_plain_means_has_the_exact_test() -> None:
+    run, base = Answered(True), Answered(False)
+    one, two = Formula(task="one"), Formula(task="two")
+    exact = 2 / 2**150  # drawn exchanges would give 2e-4, as images of each size are another kind to them
+    assert paired_test(run, base, one) == exact
+    assert paired_test(run, base, Formula(parts=(one, two))) == exact, "both tasks ask about the same images"
+    halved = Formula(parts=(one, Formula(task="two", divisor=2.0)))
+    assert not halved.is_plain_mean and paired_test(run, base, halved) == pytest.approx(2 / 10_001)
+    assert not Formula(parts=(one, one)).is_plain_mean and not Formula(parts=(halved,)).is_plain_mean
 
 
 class _Balance(HTMLParser):

@@ -221,7 +221,8 @@ def paired_test(run: RunFolder, base: RunFolder, formula: Formula) -> float | No
         return None
     lines = [{name: folder.lines(name) for name in tasks} for folder in (run, base)]
     metrics = {name: run.metric(name) for name in tasks}
-    return row_p_value(metrics, lines[0], lines[1], partial(formula.value, rounded=False))
+    combine = plain_mean if formula.is_plain_mean else partial(formula.value, rounded=False)
+    return row_p_value(metrics, lines[0], lines[1], combine)
 
 
 class ComparedFolders(NamedTuple):

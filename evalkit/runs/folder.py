@@ -19,7 +19,7 @@ from evalkit.runs.record import has_record, read_json, read_run
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores
 from evalkit.scoring import row_interval
-from evalkit.summary import TaskSummary, read_summaries
+from evalkit.summary import TaskSummary, outcome_text, read_summaries
 from evalkit.task import Task
 
 
@@ -110,11 +110,8 @@ class RunFolder:
         summary = self._scores[task]
         if summary.server_score is not None:
             yield f"{task}: server score {summary.server_score}"
-        other = [
-            f"{count} {kind.value}" for kind, count in summary.outcomes.items() if count and kind is not Outcome.OK
-        ]
-        if other:
-            yield f"{task}: {', '.join(other)} of {summary.n}"
+        if other := outcome_text({kind: n for kind, n in summary.outcomes.items() if kind is not Outcome.OK}):
+            yield f"{task}: {other} of {summary.n}"
         if task in self._audit:
             yield audit_note(task, self._audit[task])
 
