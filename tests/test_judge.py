@@ -239,6 +239,7 @@ def read(sample: Sample, answer: str, reply: str) -> Score | None:
         (("5",), 1.0, 1, None),
         ((None, "5"), 1.0, 2, None),
         ((None,), None, 1, 0.0),
+        (("",), None, 1, 0.0),  # empty: tried again at the same temperature
         ((None, ""), None, 2, 1.0),  # tries at one temperature are used up
         (("x", "5"), 1.0, 2, None),
         (("x", None, None), None, 3, None),

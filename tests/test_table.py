@@ -77,6 +77,13 @@ def test_a_partial_run_is_never_reproduced(card: Card) -> None:
     assert verdict(row, 57.9, perfect._replace(n=4000, ci95=None)) == "reproduced"
 
 
+def test_a_run_with_unjudged_answers_is_never_reproduced(card: Card) -> None:
+    row = next(row for row in card.rows() if row.id == "chartqa_test")
+    whole = full(72.9, 70.0, 75.0)
+    assert verdict(row, 72.9, whole) == "reproduced"
+    assert verdict(row, 72.9, whole._replace(unjudged=3)) == "partial (3 of 100 not judged)"
+
+
 def test_each_table_says_that_published_numbers_are_published(card: Card) -> None:
     text = render(build(card, [Run("ours", {})]), "md")
     blocks = text.split("\n## ")[1:]
