@@ -37,6 +37,7 @@ class Options:
     error: str = "ValueError"
     wants: Literal["nothing", "tiles", "images", "bytes"] = "nothing"
     every: int = 5
+    picky: bool = False
 
 
 class Moody(Source, Model):
@@ -44,6 +45,10 @@ class Moody(Source, Model):
 
     def __init__(self, rest, options):
         self.chosen, self.wants = options, options.wants
+
+    def refuses(self, recipe):
+        beyond = recipe.look.beyond({"max_tiles"})
+        return f"cannot show {', '.join(beyond)}" if self.wants == "bytes" and beyond and self.chosen.picky else None
 
     def open(self, local):
         return self
@@ -140,6 +145,14 @@ def test_a_model_gets_what_its_source_wants(cli: Cli, moody: Path, demo: Path, t
             cli, moody, "moody:", demo, out, "-M", f"wants={wants}", "-M", "every=99", "--limit", "3", tasks="mvbench"
         )
         assert "media_error" not in said, said
+
+
+def test_a_source_refuses_a_recipe_before_anything_runs(cli: Cli, moody: Path, demo: Path, tmp_path: Path) -> None:
+    options = ["-M", "wants=bytes", "-M", "picky=yes"]
+    for more in ([], ["--dry-run"]):
+        code, said = run(cli, moody, "moody:", demo, tmp_path / "run", *options, *more, tasks="mvbench")
+        assert code == 2 and "task mvbench: the model does not support its recipe: cannot show frames" in said, said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,9 @@ def compare(
     shared = [name for name in run if name in base and scored(run[name]) and scored(base[name])]
     if not shared:
         raise UsageError("the two runs share no task with scores")
-    found = [_task(name, metrics[name], run[name], base[name], alpha / len(shared)) for name in shared]
-    adjusted = holm([item.p_drop for item in found])
-    tasks = [replace(item, p_adjusted=value) for item, value in zip(found, adjusted, strict=True)]
+    compared = [_task(name, metrics[name], run[name], base[name], alpha / len(shared)) for name in shared]
+    adjusted = holm([item.p_drop for item in compared])
+    tasks = [replace(item, p_adjusted=value) for item, value in zip(compared, adjusted, strict=True)]
     old, new = (_shared_settings(one, shared) for one in reversed(settings))
     return Comparison(tasks, sorted(differences(old, new), key=_effect), old == new)
 
@@ -132,7 +132,7 @@ def _shared_settings(settings: Mapping[str, Any], tasks: Sequence[str]) -> dict[
 
 def _effect(line: str) -> int:
     key = line.split(":")[0]
-    return next((place for place, name in enumerate(EFFECT) if name in key.split(".")), len(EFFECT))
+    return next((index for index, name in enumerate(EFFECT) if name in key.split(".")), len(EFFECT))
 
 
 def _task(

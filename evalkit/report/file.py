@@ -84,19 +84,19 @@ class Album:
         if key in self.entries or not self.room:
             return
         try:
-            found = pictures(view, self.view.root, IMAGE_SIDE, FRAME_SIDE)
+            shown = pictures(view, self.view.root, IMAGE_SIDE, FRAME_SIDE)
         except MediaError as error:
             self.entries[key] = {"why": f"cannot be read: {error.reason}"}
             return
         self.room -= 1
         first = len(self.jpegs)
-        self.jpegs += [picture.jpeg for picture in found]
-        self.thumbnails[first] = found[0].thumbnail
+        self.jpegs += [picture.jpeg for picture in shown]
+        self.thumbnails[first] = shown[0].thumbnail
         self.entries[key] = {
             "pictures": list(range(first, len(self.jpegs))),
-            "frames": [[picture.frame, picture.seconds] for picture in found if picture.frame is not None],
-            "width": found[0].width,
-            "height": found[0].height,
+            "frames": [[picture.frame, picture.seconds] for picture in shown if picture.frame is not None],
+            "width": shown[0].width,
+            "height": shown[0].height,
         }
 
     def entry(self, view: View) -> dict[str, Any]:
@@ -244,12 +244,12 @@ def _scores(folder: RunFolder) -> PrintedTable:
     return plain_table(["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows)
 
 
-def _measured(found: Mapping[str, Any], digits: int) -> list[str]:
+def _measured(measured: Mapping[str, Any], digits: int) -> list[str]:
     """Return a score and its interval as texts."""
-    score, ci95 = found["score"], found["ci95"]
+    score, ci95 = measured["score"], measured["ci95"]
     return [
         "no local labels" if score is None else f"{score:.{digits}f}",
-        found.get("ci95_reason", "-") if ci95 is None else f"[{ci95[0]:.{digits}f}, {ci95[1]:.{digits}f}]",
+        measured.get("ci95_reason", "-") if ci95 is None else f"[{ci95[0]:.{digits}f}, {ci95[1]:.{digits}f}]",
     ]
 
 
@@ -262,9 +262,9 @@ def _sections(
         Section(tables.title, lines=[tables.legend], tables=tables.grids),
     ]
     if options.against:
-        found = compare_folders(options.run, options.against, alpha=0.05)
-        head, *rows = comparison_rows(found.comparison)
-        settings = [f"setting {line}" for line in found.comparison.settings] or ["settings: the same"]
+        compared = compare_folders(options.run, options.against, alpha=0.05)
+        head, *rows = comparison_rows(compared.comparison)
+        settings = [f"setting {line}" for line in compared.comparison.settings] or ["settings: the same"]
         sections.append(Section(f"Against {folders[1].label}", lines=settings, tables=[plain_table(head, rows)]))
     launches = [f"{one['started']}, {one['ranks']} rank(s): {' '.join(one['command'])}" for one in view.record.launches]
     made = [f"evalkit {__version__}", f"fingerprint {view.record.fingerprint}", *launches]

@@ -40,8 +40,8 @@ class Gate:
     @property
     def exit_code(self) -> int:
         """1 if anything regressed, else 3 if anything is incomplete, else 0."""
-        found = {check.status for check in self.checks}
-        return REGRESSION if "regression" in found else IncompleteError.exit_code if "incomplete" in found else 0
+        statuses = {check.status for check in self.checks}
+        return REGRESSION if "regression" in statuses else IncompleteError.exit_code if "incomplete" in statuses else 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON content."""
@@ -92,21 +92,21 @@ def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
     checks = []
     for row in card.rows():
         published = published_value(row, card)
-        found = run.row(card.formula(row))
-        if found is None or published is None:
+        result = run.row(card.formula(row))
+        if result is None or published is None:
             continue
         lowest = published - 0.5 * 10**-row.decimals
         detail = f"published {published}"
-        if found.missing_tasks or found.n != found.expected_n:
-            checks.append(Check(row.id, "incomplete", f"{detail}; n {found.n} of {found.expected_n}"))
-        elif found.failed:
-            checks.append(Check(row.id, "incomplete", f"{detail}; {found.failed} samples have no answer"))
-        elif found.score is None:
+        if result.missing_tasks or result.n != result.expected_n:
+            checks.append(Check(row.id, "incomplete", f"{detail}; n {result.n} of {result.expected_n}"))
+        elif result.failed:
+            checks.append(Check(row.id, "incomplete", f"{detail}; {result.failed} samples have no answer"))
+        elif result.score is None:
             checks.append(Check(row.id, "incomplete", f"{detail}; labels are hidden, no score"))
         else:
-            low, high = found.ci95 or (found.score, found.score)
-            below = high < lowest - 1e-9 and lowest - found.score > max_drop
-            detail = f"{found.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
+            low, high = result.ci95 or (result.score, result.score)
+            below = high < lowest - 1e-9 and lowest - result.score > max_drop
+            detail = f"{result.score:.2f} [{low:.2f}, {high:.2f}], {detail}"
             checks.append(Check(row.id, "regression" if below else "passed", detail))
     if not checks:
         raise UsageError("no row of this run has a published number")

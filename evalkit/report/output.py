@@ -51,10 +51,10 @@ def table_text(runs: Sequence[Path], card_name: str, output: str, compact: bool,
         raise UsageError(f"--format {output} takes exactly one run")
     record = read_run(runs[0])
     name = Path(str(record.model.get("name", runs[0].name))).name
-    found = list(_measurements(folders[0], card, record.plugins))
-    if not found:
+    measured = list(_measurements(folders[0], card, record.plugins))
+    if not measured:
         raise UsageError(f"{runs[0]} has no score yet: its tasks' labels are hidden (evalkit score --server-score)")
-    return HUB_FORMATS[output](name, found, folders[0].notes, f"evalkit {__version__}")
+    return HUB_FORMATS[output](name, measured, folders[0].notes, f"evalkit {__version__}")
 
 
 def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterator[Measurement]:
@@ -67,8 +67,8 @@ def _measurements(run: RunFolder, card: Card, plugins: Sequence[str]) -> Iterato
         task = known[name]
         rows = sorted((row for row in card.rows() if name in row.tasks), key=lambda row: len(row.tasks))
         label = rows[0].label if rows else name
-        place = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
-        yield Measurement(name, label, task.metric, result, *place)
+        dataset = (task.hub.repo, task.hub.config, task.hub.split) if task.hub else (None, None, None)
+        yield Measurement(name, label, task.metric, result, *dataset)
     for row in card.rows():
         tasks = card.formula(row).tasks
         result = run.row(card.formula(row))

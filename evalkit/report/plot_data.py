@@ -111,18 +111,18 @@ def sample_plots(views: Sequence[RunView], cuts: Sequence[Cuts]) -> list[Plot]:
     def boxes(_: int, item: Item) -> float | None:
         return item.boxes.iou if item.boxes else None
 
-    def count(place: int, item: Item) -> float | None:
-        return tiles_of(item, cuts[place])
+    def count(index: int, item: Item) -> float | None:
+        return tiles_of(item, cuts[index])
 
     def length(_: int, item: Item) -> float | None:
         return None if item.response.outcome.failed else answer_length(item)
 
-    plots = [iou_plot(found)] if (found := _series(views, boxes)) else []
-    if found := _series(views, count):
-        plots.append(trend_plot("tiles", "Score against number of tiles", "number of tiles", found))
-    if found := _series(views, length):
+    plots = [iou_plot(series)] if (series := _series(views, boxes)) else []
+    if series := _series(views, count):
+        plots.append(trend_plot("tiles", "Score against number of tiles", "number of tiles", series))
+    if series := _series(views, length):
         unit = "answer length (tokens; characters for recorded answers)"
-        plots.append(trend_plot("length", "Score against answer length", unit, found))
+        plots.append(trend_plot("length", "Score against answer length", unit, series))
     return plots
 
 
@@ -134,14 +134,14 @@ def answer_length(item: Item) -> int:
 
 def _series(views: Sequence[RunView], x_of: Callable[[int, Item], float | None]) -> dict[str, list[Series]]:
     """Return x and value of each scored sample that has an x, by task and run."""
-    found: dict[str, list[Series]] = {}
-    for place, view in enumerate(views):
+    series: dict[str, list[Series]] = {}
+    for index, view in enumerate(views):
         for task in view.tasks:
             points = [
                 (x, item.score.group, item.score.value)
                 for item in task.items
-                if item.score.value is not None and (x := x_of(place, item)) is not None
+                if item.score.value is not None and (x := x_of(index, item)) is not None
             ]
             if points:
-                found.setdefault(task.task.name, []).append(Series(view.folder.label, points))
-    return found
+                series.setdefault(task.task.name, []).append(Series(view.folder.label, points))
+    return series

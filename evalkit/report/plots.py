@@ -51,9 +51,9 @@ def _errors(score: float, ci95: tuple[float, float] | None) -> tuple[float, floa
 
 def _scored_rows(data: TableData) -> list[int]:
     return [
-        place
-        for place in range(len(data.table.rows))
-        if any((result := cells[place].result) and result.score is not None for _, _, cells in data.runs)
+        index
+        for index in range(len(data.table.rows))
+        if any((result := cells[index].result) and result.score is not None for _, _, cells in data.runs)
     ]
 
 
@@ -71,9 +71,9 @@ def score_plot(data: TableData) -> Plot | None:
     def draw() -> Figure:
         figure = new_figure(8, 1.2 + 0.42 * len(rows))
         axes = figure.subplots()
-        for line, place in enumerate(rows):
-            _score_line(axes, data, place, -line)
-        axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[place].label for place in rows])
+        for line, index in enumerate(rows):
+            _score_line(axes, data, index, -line)
+        axes.set_yticks([-line for line in range(len(rows))], [data.table.rows[index].label for index in rows])
         axes.set_xlim(-2, 102)  # markers on the edge are not clipped
         axes.set_ylim(0.6 - len(rows), 0.6)
         axes.set_xlabel("percent of the maximum")
@@ -86,15 +86,15 @@ def score_plot(data: TableData) -> Plot | None:
     return Plot(f"scores-{data.table.id}", f"{data.table.title}: scores and intervals", about, draw)
 
 
-def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
-    row = data.table.rows[place]
+def _score_line(axes: Axes, data: TableData, index: int, line: float) -> None:
+    row = data.table.rows[index]
     published = published_value(row, data.card)
     ink = axes.xaxis.label.get_color()
     if published is not None:
         name = f"{data.card.model}, published"
         axes.plot(_share(row, published), line, "D", mfc="none", mec=ink, ms=7, ls="", label=name)
     for number, (label, _, cells) in enumerate(data.runs):
-        result = cells[place].result
+        result = cells[index].result
         if result is None or result.score is None:
             continue
         error = [[_share(row, side)] for side in _errors(result.score, result.ci95)]
@@ -106,7 +106,7 @@ def _score_line(axes: Axes, data: TableData, place: int, line: float) -> None:
 
 def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
     """Return all scored rows of the card as bars, the published model first; None if no row was run."""
-    rows = [(data, place) for data in tables if not data.other for place in _scored_rows(data)]
+    rows = [(data, index) for data in tables if not data.other for index in _scored_rows(data)]
     if not rows:
         return None
     labels = [label for label, _, _ in tables[0].runs]
@@ -117,19 +117,19 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
         axes = figure.subplots()
         step = 0.8 / (offset + len(labels))
         published = [_share(data.table.rows[at], published_value(data.table.rows[at], card) or 0) for data, at in rows]
-        places = np.arange(len(rows))
+        positions = np.arange(len(rows))
         ink = axes.xaxis.label.get_color()
         if card.model is not None:
-            axes.bar(places, published, step, label=f"{card.model}, published", fc="none", ec=ink)
+            axes.bar(positions, published, step, label=f"{card.model}, published", fc="none", ec=ink)
         for number, label in enumerate(labels):
-            found = [data.runs[number][2][at].result for data, at in rows]
+            results = [data.runs[number][2][at].result for data, at in rows]
             heights = [
                 _share(data.table.rows[at], result.score) if result and result.score is not None else 0.0
-                for result, (data, at) in zip(found, rows, strict=True)
+                for result, (data, at) in zip(results, rows, strict=True)
             ]
-            axes.bar(places + (number + offset) * step, heights, step, label=label, **bar_style(number))
+            axes.bar(positions + (number + offset) * step, heights, step, label=label, **bar_style(number))
         names = [data.table.rows[at].label for data, at in rows]
-        axes.set_xticks(places + step * (len(labels) + offset - 1) / 2, names, rotation=40, ha="right")
+        axes.set_xticks(positions + step * (len(labels) + offset - 1) / 2, names, rotation=40, ha="right")
         axes.set_ylim(0, 100)
         axes.set_ylabel("percent of the maximum")
         figure.legend(loc="outside lower center", ncols=3)
@@ -161,18 +161,18 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
         task: its name.
         parts: of each run, by subset.
     """
-    names = list(dict.fromkeys(name for found in parts.values() for name in found))
+    names = list(dict.fromkeys(name for own in parts.values() for name in own))
 
     def draw() -> Figure:
         figure = new_figure(8, 1.4 + 0.26 * len(names) * max(1, len(parts)))
         axes = figure.subplots()
         step = 0.8 / len(parts)
-        for number, (label, found) in enumerate(parts.items()):
-            places = [-(line + number * step) for line in range(len(names))]
-            shown = [found.get(name, Part(0.0, 100.0, 0)) for name in names]
-            axes.barh(places, [part.percent for part in shown], step, label=label, **bar_style(number))
-            for place, part in zip(places, shown, strict=True):
-                text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, place)
+        for number, (label, own) in enumerate(parts.items()):
+            positions = [-(line + number * step) for line in range(len(names))]
+            shown = [own.get(name, Part(0.0, 100.0, 0)) for name in names]
+            axes.barh(positions, [part.percent for part in shown], step, label=label, **bar_style(number))
+            for position, part in zip(positions, shown, strict=True):
+                text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, position)
                 axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
         axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
         axes.set_xlim(0, 118)  # space for the numbers next to full bars
@@ -197,8 +197,8 @@ def iou_plot(tasks: Mapping[str, Sequence[Series]]) -> Plot:
     """Return a histogram of the IoU of each grounding task, with the line from which a box counts."""
 
     def panel(axes: Axes, _: str, series: Sequence[Series]) -> None:
-        for place, (label, points) in enumerate(series):
-            style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "ls": LINES[place % len(LINES)]}
+        for index, (label, points) in enumerate(series):
+            style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "ls": LINES[index % len(LINES)]}
             values = [x for x, _, _ in points]
             axes.hist(values, bins=20, range=(0, 1), histtype="step", lw=1.6, label=label, **style)
         axes.axvline(THRESHOLD, color=axes.xaxis.label.get_color(), lw=1, ls="--")
@@ -226,11 +226,11 @@ def trend_plot(name: str, title: str, unit: str, tasks: Mapping[str, Sequence[Se
     groups = {task: [list(binned(one.points)) for one in series] for task, series in tasks.items()}
 
     def panel(axes: Axes, task: str, series: Sequence[Series]) -> None:
-        for place, (one, bins) in enumerate(zip(series, groups[task], strict=True)):
+        for index, (one, bins) in enumerate(zip(series, groups[task], strict=True)):
             errors = np.transpose([_errors(mean, ci95) for _, mean, ci95 in bins])
             axes.errorbar(
                 [x for x, _, _ in bins], [mean for _, mean, _ in bins], yerr=errors, capsize=3, label=one.label,
-                ls=LINES[place % len(LINES)], **marker_style(place),
+                ls=LINES[index % len(LINES)], **marker_style(index),
             )  # fmt: skip
         axes.set_ylim(-4, max(104, axes.get_ylim()[1]))  # beyond only if a task's values are unbounded
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -278,12 +278,12 @@ def _panel_plot(
         columns = min(PANEL_COLUMNS, len(tasks))
         figure = new_figure(0.8 + 2.6 * columns, 1.0 + 2.1 * math.ceil(len(tasks) / columns))
         panels = _panels(figure, len(tasks))
-        for place, (axes, (task, series)) in enumerate(zip(panels, tasks.items(), strict=True)):
+        for index, (axes, (task, series)) in enumerate(zip(panels, tasks.items(), strict=True)):
             panel(axes, task, series)
             axes.set_title(task, fontsize="medium")
-            if place >= len(tasks) - columns:  # nothing below it
+            if index >= len(tasks) - columns:  # nothing below it
                 axes.set_xlabel(labels[0])
-            if place % columns == 0:
+            if index % columns == 0:
                 axes.set_ylabel(labels[1])
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
@@ -299,9 +299,9 @@ def scatter_plot(x_label: str, y_label: str, pairs: Sequence[Pair], name: str = 
         figure = new_figure(6.4, 5.6)
         axes = figure.subplots()
         axes.axline((0, 0), slope=1, color=axes.xaxis.label.get_color(), lw=1, ls="--")
-        for place, pair in enumerate(pairs):
+        for index, pair in enumerate(pairs):
             errors = [np.transpose([_errors(pair.x, pair.x_ci)]), np.transpose([_errors(pair.y, pair.y_ci)])]
-            style = marker_style(place) | {"marker": MARKERS[place // len(COLOURS) % len(MARKERS)]}
+            style = marker_style(index) | {"marker": MARKERS[index // len(COLOURS) % len(MARKERS)]}
             axes.errorbar(pair.x, pair.y, xerr=errors[0], yerr=errors[1], ls="", label=pair.task, lw=0.8, **style)
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)

@@ -112,8 +112,8 @@ def _source(data: TableData, compact: bool) -> str:
         return ""
     if not (data.card.model if compact else data.table.models):
         return f"Source of the benchmarks: {data.card.source}."
-    places = "Rows" if data.table.models_as_rows and not compact else "Columns"
-    return f"{places} named after models are as published, not measured here; source: {data.card.source}."
+    lines = "Rows" if data.table.models_as_rows and not compact else "Columns"
+    return f"{lines} named after models are as published, not measured here; source: {data.card.source}."
 
 
 def _numbered(data: TableData) -> dict[str, int]:
@@ -183,10 +183,10 @@ def _benchmarks_down(data: TableData, numbers: dict[str, int]) -> tuple[list[str
     table, names = data.table, _detail_names(data)
     head = [*_row_head(data), *(model.name for model in table.models), *_run_head(data) * len(data.runs)]
     rows = []
-    for place, row in enumerate(table.rows):
+    for index, row in enumerate(table.rows):
         line = [*_row_start(data, row), *(_published(row, model.name) for model in table.models)]
         for label, _, cells in data.runs:
-            cell = cells[place]
+            cell = cells[index]
             hidden = data.other and cell.result is not None and cell.result.score is None
             score = _score(row, cell, label, numbers, "no local labels" if hidden else None)
             line += [score, *_details(row, cell, names)]
@@ -212,23 +212,23 @@ def _compact(data: TableData, numbers: dict[str, int]) -> tuple[list[str], list[
     """Return the rows that a run has; one column for the card's own model and each run in any layout."""
     card, runs = data.card, data.runs
     kept = [
-        place
-        for place in range(len(data.table.rows))
-        if any((result := cells[place].result) is not None and result.score is not None for _, _, cells in runs)
+        index
+        for index in range(len(data.table.rows))
+        if any((result := cells[index].result) is not None and result.score is not None for _, _, cells in runs)
     ]
-    rows = [data.table.rows[place] for place in kept]
+    rows = [data.table.rows[index] for index in kept]
     columns: list[list[Text]] = []
     if card.model:
         columns.append([Text(number(published_value(row, card), row.decimals)) for row in rows])
     for label, _, cells in runs:
-        shown = [(row, cells[place]) for place, row in zip(kept, rows, strict=True)]
+        shown = [(row, cells[index]) for index, row in zip(kept, rows, strict=True)]
         columns.append([_score(row, cell, label, numbers, _short(row, cell)) for row, cell in shown])
     own = [card.model] if card.model else []
     heads = [*_row_head(data), *own, *(label for label, _, _ in runs)]
     if len(runs) == 1 and not data.other:
         heads.append("verdict")
-        columns.append([Text(runs[0][2][place].verdict) for place in kept])
-    lines = [[*_row_start(data, row), *(column[place] for column in columns)] for place, row in enumerate(rows)]
+        columns.append([Text(runs[0][2][index].verdict) for index in kept])
+    lines = [[*_row_start(data, row), *(column[index] for column in columns)] for index, row in enumerate(rows)]
     return heads, lines
 
 

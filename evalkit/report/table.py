@@ -93,24 +93,24 @@ def build(card: Card, runs: Sequence[RunFolder]) -> list[TableData]:
         tables.append((others, card.model_copy(update={"model": None})))  # nothing to take differences to
     rows = [row for table, _ in tables for row in table.rows]
     cells = [[_cell(row, card, run) for run in runs] for row in rows]
-    found: list[tuple[tuple[int, int], float]] = []
+    tests: list[tuple[tuple[int, int], float]] = []
     for line, row in enumerate(rows):
         scores = _comparable(cells[line]) if _same_metrics(runs, card.formula(row).tasks) else {}
         top = max(scores.values(), default=0.0)
-        winners = [place for place, score in scores.items() if score == top and min(scores.values()) < top]
-        for place in winners:
-            cells[line][place] = replace(cells[line][place], best=True)
-        for place in (place for place in scores if winners and place not in winners):
-            p_value = paired_test(runs[place], runs[winners[0]], card.formula(row))
+        winners = [column for column, score in scores.items() if score == top and min(scores.values()) < top]
+        for column in winners:
+            cells[line][column] = replace(cells[line][column], best=True)
+        for column in (column for column in scores if winners and column not in winners):
+            p_value = paired_test(runs[column], runs[winners[0]], card.formula(row))
             if p_value is not None:
-                found.append(((line, place), p_value))
-    for ((line, place), _), adjusted in zip(found, holm([p_value for _, p_value in found]), strict=True):
-        cells[line][place] = replace(cells[line][place], significant=adjusted <= ALPHA)
+                tests.append(((line, column), p_value))
+    for ((line, column), _), adjusted in zip(tests, holm([p_value for _, p_value in tests]), strict=True):
+        cells[line][column] = replace(cells[line][column], significant=adjusted <= ALPHA)
     lines = iter(cells)
     filled = []
     for table, owner in tables:
         own = [next(lines) for _ in table.rows]
-        columns = [(run.label, run.notes, [line[place] for line in own]) for place, run in enumerate(runs)]
+        columns = [(run.label, run.notes, [line[column] for line in own]) for column, run in enumerate(runs)]
         filled.append(TableData(table, owner, columns, other=table is others))
     return filled
 
@@ -124,7 +124,7 @@ def _other_tasks(card: Card, runs: Sequence[RunFolder]) -> Table:
             if name not in inside:
                 summaries.setdefault(name, []).append(run.summary(name))
     title = "Other tasks" if card.tables else "All tasks"
-    rows = [_task_row(name, found) for name, found in summaries.items()]
+    rows = [_task_row(name, own) for name, own in summaries.items()]
     return Table.model_construct(id=OTHER_TASKS, title=title, models=[], rows=rows)
 
 
@@ -149,13 +149,13 @@ def _same_metrics(runs: Sequence[RunFolder], tasks: Sequence[str]) -> bool:
 def _comparable(cells: Sequence[Cell]) -> dict[int, float]:
     """Return the scores of a row by run, if there are several and all rest on the same number of samples."""
     scored = {
-        place: (cell.result.score, cell.result.n)
-        for place, cell in enumerate(cells)
+        column: (cell.result.score, cell.result.n)
+        for column, cell in enumerate(cells)
         if cell.result is not None and cell.result.score is not None
     }
     if len(scored) < 2 or len({n for _, n in scored.values()}) > 1:
         return {}
-    return {place: score for place, (score, _) in scored.items()}
+    return {column: score for column, (score, _) in scored.items()}
 
 
 def _cell(row: Row, card: Card, run: RunFolder) -> Cell:

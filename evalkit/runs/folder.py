@@ -145,16 +145,16 @@ class RunFolder:
         Raises:
             UsageError: the task can no longer be loaded, or has another metric now.
         """
-        found = self._scores[task]
-        if found.plain_mean:
-            return mean(found.metric, maximum=found.maximum, decimals=found.decimals)
-        where = f"{self._out}: task {task!r} is scored by {found.metric!r}"
+        summary = self._scores[task]
+        if summary.plain_mean:
+            return mean(summary.metric, maximum=summary.maximum, decimals=summary.decimals)
+        where = f"{self._out}: task {task!r} is scored by {summary.metric!r}"
         known, why = self._known_tasks
         if task not in known:
             raise UsageError(
                 f"{where}, which only its task can compute, and no --plugin file of the run defines it{why}"
             )
-        if known[task].metric != found.metric:
+        if known[task].metric != summary.metric:
             raise UsageError(f"{where}, now by {known[task].metric!r}; run evalkit score {self._out}")
         return known[task].metrics[0]
 
@@ -221,11 +221,11 @@ def _notes(model: Mapping[str, Any], card: Card | None) -> list[str]:
     return notes
 
 
-def audit_note(task: str, found: Mapping[str, Any]) -> str:
+def audit_note(task: str, audited: Mapping[str, Any]) -> str:
     """Return one line about a task's audit."""
-    scores = "no labels" if found["scores_differ"] is None else f"{found['scores_differ']} scores"
-    low, high = found["ci95"]
+    scores = "no labels" if audited["scores_differ"] is None else f"{audited['scores_differ']} scores"
+    low, high = audited["ci95"]
     return (
-        f"{task}: batch audit, {found['answers_differ']} of {found['n']} answers differ from the reference engine "
+        f"{task}: batch audit, {audited['answers_differ']} of {audited['n']} answers differ from the reference engine "
         f"(95% {100 * low:.1f}-{100 * high:.1f} %), {scores}"
     )

@@ -11,15 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from evalkit.data.readers import storable
 from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 from evalkit.metrics.metric import in_range
 from evalkit.records import Outcome, Response, Sample, SampleScore
-
-_SCORE = TypeAdapter(SampleScore)
 
 
 def response_line(response: Response) -> str:
@@ -228,13 +224,16 @@ def read_scores(path: Path, unbounded: bool = False) -> list[SampleScore]:
     Raises:
         UsageError: missing, or a line that is not a score written by evalkit, or a duplicate id, with its line number.
     """
+    from pydantic import TypeAdapter, ValidationError  # slow to import, and `status` does not need it
+
+    adapter = TypeAdapter(SampleScore)
     scores: dict[str, SampleScore] = {}
     for number, text in enumerate(_lines(path), start=1):
         if not text.strip():
             continue
         where = f"{path}:{number}"
         try:
-            score = _SCORE.validate_json(text, strict=True)
+            score = adapter.validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -19,17 +19,17 @@ def csv_text(tables: Sequence[TableData]) -> str:
     head = ["table", "row", "label", "column", "kind", "value", "ci_low", "ci_high", "n", "expected_n", "difference"]
     writer.writerow([*head, "verdict", "best", "significant", "settings", "metric"])
     for data in tables:
-        for place, row in enumerate(data.table.rows):
+        for index, row in enumerate(data.table.rows):
             start = [data.table.id, row.id, row.label]
             for model in data.table.models:
                 writer.writerow(
                     [*start, model.name, "published", row.published.get(model.name), *[None] * 9, row.metric]
                 )
             for label, _, cells in data.runs:
-                cell = cells[place]
-                found = cell.result or RowResult(None, None, 0, 0, None, (), ())
-                numbers = [found.score, *(found.ci95 or (None, None)), found.n, found.expected_n]
-                marks = [int(cell.best), int(cell.significant), "; ".join(found.settings)]
+                cell = cells[index]
+                result = cell.result or RowResult(None, None, 0, 0, None, (), ())
+                numbers = [result.score, *(result.ci95 or (None, None)), result.n, result.expected_n]
+                marks = [int(cell.best), int(cell.significant), "; ".join(result.settings)]
                 writer.writerow([*start, label, "run", *numbers, cell.difference, cell.verdict, *marks, row.metric])
     return text.getvalue()
 
@@ -49,9 +49,9 @@ def json_text(tables: Sequence[TableData]) -> str:
                     "published": row.published,
                     "note": row.note,
                     "flags": row.flags,
-                    "runs": [_json_cell(label, cells[place]) for label, _, cells in data.runs],
+                    "runs": [_json_cell(label, cells[index]) for label, _, cells in data.runs],
                 }
-                for place, row in enumerate(data.table.rows)
+                for index, row in enumerate(data.table.rows)
             ],
         }
         for data in tables

@@ -38,28 +38,28 @@ class Measurement(NamedTuple):
     split: str | None = None
 
 
-def _metric_name(found: Measurement) -> str:
+def _metric_name(measurement: Measurement) -> str:
     """Return what the Hub prints next to the number: a partial n must be visible."""
-    result = found.result
+    result = measurement.result
     n = f"n {result.n}" if result.n == result.expected_n else f"partial: n {result.n} of {result.expected_n}"
-    return f"{found.metric} ({found.name}, {n})"
+    return f"{measurement.metric} ({measurement.name}, {n})"
 
 
-def _entry(found: Measurement) -> EvalResult:
+def _entry(measurement: Measurement) -> EvalResult:
     from huggingface_hub import EvalResult
 
-    result = found.result
+    result = measurement.result
     args: dict[str, Any] = {"n": result.n, "expected_n": result.expected_n}
     if result.ci95 is not None:
         args["ci95"] = [round(edge, 4) for edge in result.ci95]
     return EvalResult(
         task_type=TASK_TYPE,
-        dataset_type=found.repo or found.name,
-        dataset_name=found.label,
-        dataset_config=found.config,
-        dataset_split=found.split,
-        metric_type=found.metric if found.repo else found.metric.split(" ")[0].strip(","),
-        metric_name=_metric_name(found),
+        dataset_type=measurement.repo or measurement.name,
+        dataset_name=measurement.label,
+        dataset_config=measurement.config,
+        dataset_split=measurement.split,
+        metric_type=measurement.metric if measurement.repo else measurement.metric.split(" ")[0].strip(","),
+        metric_name=_metric_name(measurement),
         metric_value=round(result.score or 0.0, 4),
         metric_args=args,
     )
@@ -79,7 +79,7 @@ def model_index_yaml(model: str, measured: Sequence[Measurement], notes: Sequenc
     """
     from huggingface_hub import ModelCardData
 
-    entries = [_entry(found) for found in measured]
+    entries = [_entry(measurement) for measurement in measured]
     name = f"{model} ({notes[0]})" if notes else model
     data = ModelCardData(model_name=name, eval_results=entries)
     text = data.to_yaml()
