@@ -64,7 +64,7 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
     heavy = ("torch", "transformers", "safetensors", "decord", "datasets", "pyarrow")
     assert required and not [line for line in required if line.startswith(heavy)]
     assert metadata["Keywords"] and len(metadata.get_all("Classifier", [])) > 8
-    assert b"evalkit = evalkit.cli:entry" in wheel.read(name.replace("METADATA", "entry_points.txt"))
+    assert b"evalkit = evalkit.cli.main:entry" in wheel.read(name.replace("METADATA", "entry_points.txt"))
 
 
 def test_the_sdist_holds_what_readme_and_tests_use(built: Path) -> None:
