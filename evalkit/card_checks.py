@@ -165,10 +165,22 @@ def _recipe_problems(card: Content) -> Iterator[Problem]:
 
 
 def recipe_problems(recipe: Content) -> Iterator[Problem]:
-    """Yield prompts that cannot be formatted."""
-    for key, allowed, required in (("prompt", ("media", "question"), ("question",)), ("media_prompt", ("i",), ())):
-        if recipe.get(key) is not None:
-            yield from (((key,), message) for message in _prompt_problems(recipe[key], allowed, required))
+    """Yield prompts that cannot be formatted, and suffixes that no prompt uses or that are needed and missing."""
+    prompt, several = recipe.get("prompt"), recipe.get("several") or {}
+    known = ("media", "question", "suffix")
+    texts: list[tuple[Key, str | None, Sequence[str], Sequence[str]]] = [
+        (("prompt",), prompt, known, ("question",)),
+        (("media_prompt",), recipe.get("media_prompt"), ("i",), ()),
+        (("several", "prompt"), several.get("prompt"), (*known, "labels"), ("question",)),
+        (("several", "media_prompt"), several.get("media_prompt"), ("i",), ()),
+        (("several", "label"), several.get("label"), ("i",), ()),
+    ]
+    for key, text, allowed, required in texts:
+        if text is not None:
+            yield from ((key, message) for message in _prompt_problems(text, allowed, required))
+    if prompt is not None and ("{suffix}" in prompt) != bool(recipe.get("suffixes")):
+        message = "lacks {suffix}, which 'suffixes' are for" if recipe.get("suffixes") else "{suffix} needs 'suffixes'"
+        yield ("prompt",), message
 
 
 def _prompt_problems(prompt: str, allowed: Sequence[str], required: Sequence[str]) -> Iterator[str]:

@@ -9,8 +9,10 @@ from typing import Any
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import EvalkitError, MediaError, UsageError
 from evalkit.media.decoder import Decoders
+from evalkit.media.rows import table_of
 from evalkit.records import Media, View
 from evalkit.scoring import check_labels
+from evalkit.summary import of_official
 from evalkit.task import Task
 
 
@@ -24,6 +26,7 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
     row: dict[str, Any] = {
         "task": task.name,
         "expected_n": task.expected_n,
+        "unverified_n": task.unverified_n,
         "n": 0,
         "missing_files": missing,
         "sha256": {path: file_sha256(root.resolve(path)) for path in task.files if path not in missing},
@@ -60,7 +63,7 @@ def _check_media(row: dict[str, Any], media: set[Media], root: DataRoot) -> None
 def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
     """Return what is wrong with a media file, or None."""
     try:
-        path = root.resolve(media.path.split("#")[0] if media.kind == "row" else media.path)
+        path = root.resolve(table_of(media) if media.kind == "row" else media.path)
         if not path.exists():
             return "absent"
     except (UsageError, OSError) as error:
@@ -73,14 +76,19 @@ def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
     return None
 
 
+def _count(row: dict[str, Any]) -> str:
+    unverified = " (a number not verified against the official file)" if row["unverified_n"] else ""
+    return of_official(row["n"], row["expected_n"]) + unverified
+
+
 def check_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the findings as lines of text, with how to get what is missing."""
     for row in rows:
         if row["complete"]:
             state = "complete" if row["n"] == row["expected_n"] else f"complete for the {row['n']} samples it lists"
-            yield f"{row['task']}: {state} ({row['n']} of {row['expected_n']} samples, {row['media']} media)"
+            yield f"{row['task']}: {state} ({_count(row)} samples, {row['media']} media)"
             continue
-        yield f"{row['task']}: incomplete ({row['n']} of {row['expected_n']} samples)"
+        yield f"{row['task']}: incomplete ({_count(row)} samples)"
         findings = {
             "missing file": row["missing_files"],
             "error": [row["error"]] if row["error"] else [],

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from evalkit.records import Sample, Score
 
+Ask = Callable[[Sample, str], str | None]
+Read = Callable[[Sample, str, str], Score | None]
+
 # Shown if neither the record nor the user names the judge.
 NOT_NAMED = "judge not named"
 
@@ -27,16 +30,20 @@ class Judge:
         system: system message; empty for none.
         temperatures: of each attempt.
         tries: most requests per attempt, if they fail or return nothing.
+        retry: appended to the prompt after the first attempt.
+        unread: final attempts whose reply is not read, as in the official code; their answers are ``unjudged``.
         fallback: whether ``Task.score`` scores answers without a judgement; else they are ``unjudged``.
     """
 
     name: str
-    ask: Callable[[Sample, str], str | None]
-    read: Callable[[Sample, str, str], Score | None]
+    ask: Ask
+    read: Read
     max_new_tokens: int
     system: str = ""
     temperatures: tuple[float, ...] = (0.0,)
     tries: int = 1
+    retry: str = ""
+    unread: int = 0
     fallback: bool = False
 
 
@@ -74,25 +81,26 @@ class Settled(NamedTuple):
     Attributes:
         score: the judged score; None without a usable reply.
         used: replies that the retry rule consumed.
-        temperature: of the next request; None if no request follows.
+        attempt: 0-based attempt of the next request, an index of ``Judge.temperatures``; None if no request follows.
     """
 
     score: Score | None
     used: int
-    temperature: float | None
+    attempt: int | None
 
 
 def settle(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | None]) -> Settled:
     """Apply a judge's retry rule to the replies so far."""
     used = 0
-    for temperature in judge.temperatures:
+    read = len(judge.temperatures) - judge.unread
+    for attempt in range(len(judge.temperatures)):
         for _ in range(judge.tries):
             if used == len(replies):
-                return Settled(None, used, temperature)
+                return Settled(None, used, attempt)
             reply = replies[used]
             used += 1
             if reply:
-                if (score := judge.read(sample, answer, reply)) is not None:
+                if attempt < read and (score := judge.read(sample, answer, reply)) is not None:
                     return Settled(score, used, None)
                 break
     return Settled(None, used, None)

@@ -42,9 +42,10 @@ class Media:
     """One image or video of a sample.
 
     Attributes:
-        path: path in the official layout, POSIX, starting with ``data/``. For ``row`` it is
-            ``<tsv path>#<index>``: a base64 image in the ``image`` column of that row.
-        kind: ``image`` file, ``row`` of a TSV, ``video`` file, folder of ``frames`` or ``gif``.
+        path: path in the official layout, POSIX, starting with ``data/``. For ``row`` it continues after a ``#``:
+            ``<tsv>#<index>`` is a base64 image in the ``image`` column of that row, ``<tsv>#<index>/<k>`` the k-th
+            (0-based) of a cell that lists several, ``<parquet>#<0-based row>/<column>`` the image in that cell.
+        kind: ``image`` file, ``row`` of a TSV or Parquet file, ``video`` file, folder of ``frames`` or ``gif``.
         start: first second of the part of a video that is asked about; None: its beginning.
         end: last second of that part; None: its end.
         lossless: whether the official code keeps this picture lossless, so that a look's JPEG pass skips it.
@@ -70,6 +71,8 @@ class Sample:
         subset: sub-task or category, for the score breakdown.
         fields: anything else the scorer needs (options, image size, ...).
         keys: what metrics group samples by, or the gold label (``image``, ``figure``, ``label``, ...): texts by name.
+        more_subsets: further subsets that it is part of (capabilities, dimensions, domains).
+        form: kind of question, which selects one of the recipe's ``suffixes`` (``choice``, ``open``, ...).
     """
 
     id: str
@@ -80,6 +83,8 @@ class Sample:
     subset: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+    more_subsets: tuple[str, ...] = ()
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +147,35 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """The user turn of a sample with several images, each with its own ``<image>`` marker (VLMEvalKit's MMMU).
+
+    Attributes:
+        prompt: as in Recipe; ``{labels}`` is one ``label`` per image.
+        media_prompt: as in Recipe.
+        media_separator: as in Recipe.
+        label: what ``{labels}`` repeats for each image; ``{i}`` is its 1-based number.
+    """
+
+    prompt: str
+    media_prompt: str = "<image>\n"
+    media_separator: str = ""
+    label: str = ""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a model card runs a benchmark: every setting that can change a score, as data.
 
     Attributes:
-        prompt: the user turn; ``{media}`` and ``{question}`` are filled in.
+        prompt: the user turn; ``{media}``, ``{question}`` and ``{suffix}`` are filled in.
         media_prompt: what ``{media}`` repeats for each ``<image>`` marker; ``{i}`` is its 1-based number.
         media_separator: text between the repetitions.
+        suffixes: what ``{suffix}`` stands for, by the form of the question (``Sample.form``): ``choice`` for multiple
+            choice, ``open`` for open questions, ``choice_cn`` and ``open_cn`` for their Chinese twins.
+        several: the user turn of samples with several images; None: the same as for one.
         look: how images and videos are shown.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.
@@ -158,6 +185,8 @@ class Recipe:
     max_new_tokens: Positive
     media_prompt: str = "<image>\n"
     media_separator: str = ""
+    suffixes: Mapping[str, str] = field(default_factory=dict)
+    several: Several | None = None
     look: Look = Look()
     min_new_tokens: Count = 1
 
@@ -306,6 +335,7 @@ class SampleScore:
         subset: the sample's subset.
         disagrees: whether ``fixed`` differs from ``value``; None without a fixed score or labels.
         keys: the sample's keys, for its task's metrics.
+        more_subsets: further subsets that the sample is part of.
     """
 
     id: str
@@ -319,3 +349,9 @@ class SampleScore:
     subset: str | None
     disagrees: bool | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    more_subsets: tuple[str, ...] = ()
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """All distinct subsets that the sample is part of."""
+        return tuple(dict.fromkeys((*([] if self.subset is None else [self.subset]), *self.more_subsets)))

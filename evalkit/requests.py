@@ -50,13 +50,35 @@ def build_requests(
     for index, (sample, views) in enumerate(zip(samples, shown, strict=True)):
         images = sum(_images(task, view, cut.get(view)) for view in views)
         merged = recipe.look.merge and images > 1
-        media = recipe.media_separator.join(
-            recipe.media_prompt.replace("{i}", str(number + 1)) for number in range(1 if merged else images)
-        )
         question = task.ask(sample, [cut[view] for view in views]) if task.ask else sample.question
-        prompt = recipe.prompt.format(media=media, question=question)
+        prompt = _user_turn(task, sample, recipe, question, 1 if merged else images)
         requests.append(Request(task.name, index, sample.id, prompt, views, generation, merged))
     return requests
+
+
+def _user_turn(task: Task, sample: Sample, recipe: Recipe, question: str, markers: int) -> str:
+    """Return a sample's user turn with this many ``<image>`` markers.
+
+    Raises:
+        UsageError: the recipe has no suffix for this form of question.
+    """
+    if "{suffix}" in recipe.prompt and sample.form not in recipe.suffixes:
+        known = ", ".join(recipe.suffixes) or "none"
+        raise UsageError(
+            f"task {task.name}: sample {sample.id!r} has the form {sample.form!r}, for which its recipe has no suffix "
+            f"(suffixes: {known})"
+        )
+    turn = recipe.several if recipe.several and len(sample.media) > 1 else recipe
+
+    def repeated(text: str, separator: str) -> str:
+        return separator.join(text.replace("{i}", str(number + 1)) for number in range(markers))
+
+    return turn.prompt.format(
+        media=repeated(turn.media_prompt, turn.media_separator),
+        question=question,
+        suffix=recipe.suffixes.get(sample.form, ""),
+        labels=repeated(recipe.several.label, "") if recipe.several else "",
+    )
 
 
 def views_of(media: Sequence[Media], look: Look, tile_size: int) -> tuple[View, ...]:

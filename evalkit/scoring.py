@@ -67,7 +67,7 @@ def score_task(
         if task.defects:
             fixed = [replace(line, value=line.fixed) for line in lines]
             summary.fixed_score = _sums(task.name, metric.fixed or metric, fixed).score
-        summary.subsets = _subsets(task, metric, lines)
+        summary.subsets = _subsets(task, lines)
         summary.metrics = {one.name: _measured(task, one, lines) for one in others}
     return TaskScores(summary, lines)
 
@@ -133,6 +133,7 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool, judged:
         subset=sample.subset,
         disagrees=fixed != score.value if scored and task.defects else None,
         keys=sample.keys,
+        more_subsets=sample.more_subsets,
     )
 
 
@@ -145,7 +146,7 @@ def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tup
     if exchange is None:
         return None, "not judged"
     settled = settle(judge, sample, answer, exchange.replies)
-    if settled.temperature is not None:
+    if settled.attempt is not None:
         return None, f"incomplete judge record: more replies must follow the {len(exchange.replies)} recorded"
     return settled.score, "no usable judge reply"
 
@@ -180,14 +181,18 @@ def _measured(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[
     return measured | ({"ci95_reason": reason} if reason else {})
 
 
-def _subsets(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
-    """Return the metric of each subset, and its value if all answers were right."""
+def _subsets(task: Task, lines: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
+    """Return the metrics of each subset, and the value of the first if all answers were right."""
+    metric, *others = task.metrics
     parts: dict[str, list[SampleScore]] = {}
     for line in lines:
-        if line.subset is not None:
-            parts.setdefault(line.subset, []).append(line)
-    subsets = {}
+        for name in line.subsets:
+            parts.setdefault(name, []).append(line)
+    subsets: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         maximum = _sums(task.name, metric, [replace(line, value=1.0) for line in part]).score
         subsets[name] = {"n": len(part), "maximum": maximum} | _measured(task, metric, part)
+        if others:
+            counted = (one for one in others if _sums(task.name, one, part).columns)  # perception has no OCR questions
+            subsets[name]["metrics"] = {one.name: _measured(task, one, part) for one in counted}
     return subsets

@@ -10,6 +10,7 @@ from evalkit.card import Card, load_card
 from evalkit.console import listed, say
 from evalkit.data.root import DataRoot
 from evalkit.errors import IncompleteError, UsageError
+from evalkit.media.rows import has_images, table_of
 from evalkit.plugins import choose, load_tasks
 from evalkit.records import Recipe, Request, Sample
 from evalkit.requests import build_requests, recipe_for
@@ -91,6 +92,7 @@ def build_jobs(
     limit: int | None,
     tile_size: int,
     refuses: Callable[[Recipe], str | None] | None = None,
+    with_images: bool = False,
 ) -> list[Job]:
     """Read the samples of the selected tasks and apply the card's recipes.
 
@@ -100,9 +102,10 @@ def build_jobs(
         limit: use only the first N samples of each task; None uses all.
         tile_size: side of the model's tiles in pixels.
         refuses: returns why the model does not support a recipe; None if it does.
+        with_images: whether the samples' images are needed: a table without a column for them is refused.
 
     Raises:
-        UsageError: a data file is invalid, or the model does not support a task's recipe.
+        UsageError: a data file is invalid or has no images, or the model does not support a task's recipe.
     """
     jobs = []
     for task in selection.tasks:
@@ -111,8 +114,20 @@ def build_jobs(
             raise UsageError(f"task {task.name}: the model does not support its recipe: {reason}")
         samples = list(task.load(root))[:limit]
         check_labels(task, samples)  # before hours of inference rather than after
+        if with_images:
+            _refuse_tables_without_images(task, samples, root)
         jobs.append(Job(task, recipe, samples, build_requests(task, samples, recipe, root, tile_size)))
     return jobs
+
+
+def _refuse_tables_without_images(task: Task, samples: Sequence[Sample], root: DataRoot) -> None:
+    media = (item for sample in samples for item in sample.media if item.kind == "row")
+    for table in dict.fromkeys(map(table_of, media)):
+        if not has_images(root.resolve(table)):
+            raise UsageError(
+                f"task {task.name}: {table} has no 'image' column: its answers can be scored, but a model needs the "
+                "images; get the whole file"
+            )
 
 
 def card_reference(card: str | None) -> str:

@@ -23,7 +23,7 @@ class TaskSummary:
         unbounded: whether a sample's value may exceed 1.
         score: on the metric's scale; None if labels are hidden.
         n: samples.
-        expected_n: official number of samples.
+        expected_n: official number of samples; None if it is not known.
         ci95: interval of the score.
         ci95_reason: why there is none.
         outcomes: samples by outcome.
@@ -42,7 +42,7 @@ class TaskSummary:
     unbounded: bool = False
     score: float | None = None
     n: int
-    expected_n: int
+    expected_n: int | None
     ci95: tuple[float, float] | None = None
     ci95_reason: str = ""
     outcomes: dict[Outcome, int]
@@ -70,6 +70,11 @@ class TaskSummary:
     def without_missing(self) -> TaskSummary:
         """Return it without its missing samples, which the user allowed."""
         return replace(self, outcomes={**self.outcomes, Outcome.MISSING: 0})
+
+
+def of_official(n: int, expected_n: int | None, between: str = " of ") -> str:
+    """Return a number of samples next to the official one, ``5 of 900``; ``?`` stands for an unknown number."""
+    return f"{n}{between}{'?' if expected_n is None else expected_n}"
 
 
 def outcome_text(outcomes: Mapping[Outcome, int]) -> str:

@@ -24,7 +24,7 @@ class Task:
         name: as typed on the command line.
         metric: the metric's standard name, for a mean over questions in percent: short for
             ``metrics=(mean(metric),)``. With ``metrics`` it is the name of the first one.
-        expected_n: official number of samples.
+        expected_n: official number of samples; None if it is not known.
         files: annotation files in the official layout (paths start with ``data/``); all are required
             unless ``parts`` is set.
         load: reads the samples, in the file's order.
@@ -42,6 +42,7 @@ class Task:
         judge: how another model judges the answers; None without a judge.
         metrics: its metrics, the card's first; with ``metric`` alone, that mean.
         unbounded: whether a value may be more than 1, since the official scorer has no range check (MMBench-Video).
+        unverified_n: whether ``expected_n`` has not been checked against the official file.
 
     Raises:
         ValueError: neither or both of ``metric`` and ``metrics`` are given, or two metrics share a name.
@@ -49,7 +50,7 @@ class Task:
 
     name: str
     metric: str = ""
-    expected_n: int
+    expected_n: int | None
     files: tuple[str, ...]
     load: Callable[[DataRoot], Iterable[Sample]]
     score: Callable[[Sample, str], Score]
@@ -65,6 +66,7 @@ class Task:
     judge: Judge | None = None
     metrics: tuple[Metric, ...] = ()
     unbounded: bool = False
+    unverified_n: bool = False
 
     def __post_init__(self) -> None:
         if not self.metrics:

@@ -41,7 +41,7 @@ def write_split(folder: Path, name: str, count: int, generator: random.Random) -
 
 def main() -> None:
     """Score the eight splits; print seconds and peak memory."""
-    splits = {name: task.expected_n for name, task in load_tasks().items() if name.startswith("refcoco")}
+    splits = {name: task.expected_n or 0 for name, task in load_tasks().items() if name.startswith("refcoco")}
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

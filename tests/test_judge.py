@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.inference.judge import Judging
 from evalkit.judging import Judge, settle
-from evalkit.records import Sample, Score
+from evalkit.models.base import MediaGroup, Model
+from evalkit.records import Generation, Request, Response, Sample, Score
 from evalkit.runs.judged import judge_folder
 from tests.conftest import REPO, Cli, write_jsonl
 
@@ -233,26 +235,54 @@ def read(sample: Sample, answer: str, reply: str) -> Score | None:
 
 
 @pytest.mark.parametrize(
-    ("replies", "score", "used", "temperature"),
+    ("replies", "score", "used", "attempt"),
     [
-        ((), None, 0, 0.0),
+        ((), None, 0, 0),
         (("5",), 1.0, 1, None),
         ((None, "5"), 1.0, 2, None),
-        ((None,), None, 1, 0.0),
-        (("",), None, 1, 0.0),  # empty: tried again at the same temperature
-        ((None, ""), None, 2, 1.0),  # tries at one temperature are used up
+        ((None,), None, 1, 0),
+        (("",), None, 1, 0),  # empty: tried again at the same temperature
+        ((None, ""), None, 2, 1),  # tries at one temperature are used up
         (("x", "5"), 1.0, 2, None),
         (("x", None, None), None, 3, None),
         (("5", "6"), 1.0, 1, None),
     ],
 )
-def test_the_retry_rule(
-    replies: tuple[str | None, ...], score: float | None, used: int, temperature: float | None
-) -> None:
-    ask: Callable[[Sample, str], str] = lambda sample, answer: "?"  # noqa: E731
-    judge = Judge(name="j", ask=ask, read=read, max_new_tokens=3, temperatures=(0.0, 1.0), tries=2)
+def test_the_retry_rule(replies: tuple[str | None, ...], score: float | None, used: int, attempt: int | None) -> None:
+    judge = Judge(name="j", ask=lambda *_: "?", read=read, max_new_tokens=3, temperatures=(0.0, 1.0), tries=2)
     settled = settle(judge, SAMPLE, "a", replies)
-    assert (settled.score and settled.score.value, settled.used, settled.temperature) == (score, used, temperature)
+    assert (settled.score and settled.score.value, settled.used, settled.attempt) == (score, used, attempt)
+
+
+@pytest.mark.parametrize(("replies", "score", "attempt"), [(("x",), None, 1), (("x", "5"), None, None)])
+def test_a_final_attempt_that_is_not_read(replies: tuple[str, ...], score: float | None, attempt: int | None) -> None:
+    judge = Judge(name="j", ask=lambda *_: "?", read=read, max_new_tokens=3, temperatures=(0.0, 1.0), unread=1)
+    settled = settle(judge, SAMPLE, "a", replies)
+    assert (settled.score and settled.score.value, settled.used, settled.attempt) == (score, len(replies), attempt)
+
+
+def test_retries_append_to_the_first_prompt() -> None:
+    judge = Judge(name="j", ask=lambda *_: "?", read=read, max_new_tokens=3, temperatures=(0.0, 0.0, 0.5), retry=" Hm:")
+    model = Asked(["x", "y", "5"])
+    judging = Judging(model, judge, "j", {"0": (SAMPLE, "a")})
+    request = Request("t", 0, "0", "?", (), Generation(3, 0, 0.0))
+    ((_, response),) = judging.answer([MediaGroup([request], [])])
+    assert response.extra["replies"] == ["x", "y", "5"]
+    assert model.asked == [("?", 0.0), ("? Hm:", 0.0), ("? Hm:", 0.5)]
+
+
+class Asked(Model):
+    """Replies from a list, and remembers what it was asked."""
+
+    def __init__(self, replies: list[str]) -> None:
+        self.replies = replies
+        self.asked: list[tuple[str, float]] = []
+
+    def answer(self, groups: Iterable[MediaGroup]) -> Iterator[tuple[Request, Response]]:
+        for group in groups:
+            for request in group.requests:
+                self.asked.append((request.prompt, request.generation.temperature))
+                yield request, Response(request.id, self.replies[len(self.asked) - 1])
 
 
 def test_names_that_a_folder_cannot_hold_do_not_collide(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError, UsageError
-from evalkit.media import load as load_module
+from evalkit.media import rows as rows_module
 from evalkit.media.guard import guarded
 from evalkit.media.load import load, probe
 from evalkit.media.tiling import tile_image
@@ -411,7 +411,7 @@ def test_equal_images_of_a_tsv_share_memory(root: DataRoot) -> None:
     image = b64(noise(30, 30))
     write_tsv(root.base / "m.tsv", [("0", image), ("1", image), ("2", b64(noise(30, 31)))])
     stat = (root.base / "m.tsv").stat()
-    images, _ = load_module._tsv_images(str(root.base / "m.tsv"), stat.st_mtime_ns, stat.st_size)
+    images, _ = rows_module._tsv_images(str(root.base / "m.tsv"), stat.st_mtime_ns, stat.st_size)
     assert images["0"] is images["1"]
     assert images["2"] != images["0"]
 

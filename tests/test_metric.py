@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.metrics.metric import Metric, all_right, count, f1, mean, mean_of, per, precision, recall, sum_of
+from evalkit.metrics.metric import Metric, all_right, count, f1, mean, mean_of, per, precision, recall, sum_of, within
 from evalkit.metrics.statistics import interval
 from evalkit.metrics.sums import group_sums
 from evalkit.records import Outcome, Response, Sample, SampleScore, Score
@@ -147,14 +147,36 @@ def test_every_metric_of_a_task_is_in_its_summary() -> None:
         "recall": 50.0,
     }
     assert found["fixed_score"] == 100.0, "F1 of the fixed values"
-    assert found["subsets"]["a"] == {
-        "n": 2,
-        "maximum": 100.0,
-        "score": pytest.approx(200 / 3),
-        "ci95": [0.0, 100.0],
-    }
+    subset = found["subsets"]["a"]
+    others = {name: one["score"] for name, one in subset.pop("metrics").items()}
+    assert subset == {"n": 2, "maximum": 100.0, "score": pytest.approx(200 / 3), "ci95": [0.0, 100.0]}
+    assert others == {"accuracy": 50.0, "precision": 50.0, "recall": 100.0}
     summaries = read_summaries({"t": found}, "scores.json")
     assert "f1 50.000" in score_lines(summaries) and "recall 50.000" in score_lines(summaries)
+
+
+def test_a_metric_within_part_of_the_lines() -> None:
+    part = within(mean("accuracy", fixed=mean("fixed")), lambda one: one.subset == "a", "accuracy of a")
+    found = summary(a_task(yes_no, f1(), part), ["yes", "yes", "no", "no"], ["yes", "no", "yes", "no"])
+    assert found["metrics"]["accuracy of a"]["score"] == 50.0 and part.fixed and part.fixed.name == "accuracy of a"
+
+
+def test_a_metric_within_no_line_of_a_subset_is_not_shown_for_it() -> None:
+    points = per("points", "label", mean("accuracy"), maximum=200)
+    task = a_task(yes_no, f1(), within(points, lambda one: one.subset == "a", "points of a"))
+    subsets = summary(task, ["yes", "yes", "no", "no"], ["yes", "no", "yes", "no"])["subsets"]
+    assert {name: list(one["metrics"]) for name, one in subsets.items()} == {"a": ["points of a"], "b": []}
+
+
+def test_a_sample_may_be_part_of_several_subsets() -> None:
+    samples = [Sample(str(i), "?", (), ("yes",), str(i), "a", more_subsets=("b", "a")) for i in range(2)]
+    scores = score_task(
+        a_task(yes_no, mean("accuracy")), samples, {"0": Response("0", "yes"), "1": Response("1", "no")}
+    )
+    assert {name: (one["n"], one["score"]) for name, one in scores.summary.subsets.items()} == {
+        "a": (2, 50.0),
+        "b": (2, 50.0),
+    }
 
 
 def test_a_metric_without_positives_is_0() -> None:

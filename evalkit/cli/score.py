@@ -15,7 +15,7 @@ def add(commands: Subparsers) -> None:
     parser = add_command(commands, "score", command, "evalkit score --task docvqa_val --predictions F --data-root D")
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder")
     parser.add_argument("--task", metavar="TASK", help="score external predictions for this task")
-    parser.add_argument("--predictions", metavar="F", help='JSONL with "id" and "response"')
+    parser.add_argument("--predictions", metavar="F", help='JSONL with "id" and "response", or VLMEvalKit\'s xlsx')
     add_data_root(parser, required=False, default="the run's")
     add_card(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for scores.json, scores.jsonl and card.md")

@@ -48,6 +48,7 @@ def describe_tasks(plugins: Sequence[str], card_name: str | None, root: DataRoot
             "metric": task.metric,
             "card_rows": list(card.rows_of(task.name)),
             "samples": task.expected_n,
+            "samples_unverified": task.unverified_n,
             "labels": "local" if task.labelled else "hidden",
             "present": None if missing is None else not missing,
             "missing": missing,
@@ -64,5 +65,6 @@ def task_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         hidden = "  (labels hidden)" if row["labels"] == "hidden" else ""
         card = ", ".join(row["card_rows"]) or "-"
-        line = f"{row['task']:{width}}  {row['samples']:6}  {row['metric']:22}  card: {card}{hidden}"
+        samples = f"{'?' if row['samples'] is None else row['samples']}{'?' if row['samples_unverified'] else ''}"
+        line = f"{row['task']:{width}}  {samples:>6}  {row['metric']:22}  card: {card}{hidden}"
         yield line + states[row["present"]] + (f": {', '.join(row['missing'][:2])}" if row["missing"] else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import UsageError
@@ -11,6 +10,9 @@ from evalkit.errors import UsageError
 
 class DataRoot:
     """Resolves official paths (``data/chartqa/...``) under a user's folder.
+
+    What a data file asks for may not leave the folder; a link that the user has put there may (``data/LMUData`` to
+    VLMEvalKit's own folder).
 
     Args:
         folder: the folder with the official ``data/`` content, or its parent.
@@ -25,10 +27,9 @@ class DataRoot:
             raise UsageError(f"data root {given} is not a folder: pass the folder with the official data/ content")
         self.given = given
         self.base = given / "data" if (given / "data").is_dir() else given
-        self._inside = tuple(os.path.join(os.path.realpath(folder), "") for folder in (self.given, self.base))
 
     def resolve(self, path: str) -> Path:
-        """Return the local path of an official path; symbolic links must not leave the data root.
+        """Return the local path of an official path; symbolic links on disk are followed.
 
         Raises:
             UsageError: the path would leave the data root.
@@ -42,13 +43,7 @@ class DataRoot:
             raise UsageError(
                 f"path {path!r} in a data file leaves the data root; paths there are relative, as data/..."
             )
-        local = self.base.joinpath(*parts)
-        if not os.path.join(os.path.realpath(local), "").startswith(self._inside):
-            raise UsageError(
-                f"path {path!r} leaves the data root by a symbolic link; mount its target inside the data root, or use "
-                "a --data-root that contains both"
-            )
-        return local
+        return self.base.joinpath(*parts)
 
     def missing(self, paths: tuple[str, ...]) -> list[str]:
         """Return the official paths that do not exist as files here."""

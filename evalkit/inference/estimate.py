@@ -28,7 +28,9 @@ def estimate(options: RunOptions) -> list[dict[str, Any]]:
     selection = select(options.card, options.tasks, options.plugin, root)
     say_skipped(selection)
     tile_size = source.tile_size or selection.card.tile_size
-    rows = [_row(job, root, source) for job in build_jobs(selection, root, options.limit, tile_size, source.refuses)]
+    with_images = source.wants != "nothing"
+    jobs = build_jobs(selection, root, options.limit, tile_size, source.refuses, with_images)
+    rows = [_row(job, root, source) for job in jobs]
     keys = ("samples", "media", "absent_media", "tiles", "prompt_tokens", "estimated_seconds")
     rows.append({"task": "total", **{key: _sum([row[key] for row in rows]) for key in keys}})
     return rows

@@ -111,7 +111,8 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     selection = select(options.card, options.tasks, options.plugin, root)
     source = find_model(options.model, options.model_options, options.plugin)
     tile_size = source.tile_size or selection.card.tile_size
-    jobs = build_jobs(selection, root, options.limit, tile_size, source.refuses)
+    with_images = source.wants != "nothing"
+    jobs = build_jobs(selection, root, options.limit, tile_size, source.refuses, with_images)
     if ranks.rank == 0:
         say_skipped(selection)
         if not lock.claim():

@@ -40,6 +40,7 @@ class _Open(NamedTuple):
 
     sample: Sample
     answer: str
+    first: Request
     replies: list[str | None]
 
 
@@ -65,7 +66,7 @@ class Judging(Model):
         while True:
             retries: list[Request] = []
             for request, response in self._model.answer(groups):
-                pending = exchanges.setdefault(request.id, _Open(*self._answers[request.id], []))
+                pending = exchanges.setdefault(request.id, _Open(*self._answers[request.id], request, []))
                 if "replies" in response.extra:  # a recorded exchange is whole
                     pending.replies[:] = _recorded(pending, response)
                 elif response.outcome.failed:
@@ -74,10 +75,14 @@ class Judging(Model):
                 else:
                     pending.replies.append(response.response)
                 settled = settle(self._judge, pending.sample, pending.answer, pending.replies)
-                if settled.temperature is not None and "replies" not in response.extra:
-                    retries.append(_at(request, settled.temperature))
+                if settled.attempt is not None and "replies" not in response.extra:
+                    retries.append(_at(self._judge, pending.first, settled.attempt))
                     continue
-                record = {"replies": pending.replies, "model": self._name, "prompt_sha256": _prompt_sha256(request)}
+                record = {
+                    "replies": pending.replies,
+                    "model": self._name,
+                    "prompt_sha256": _prompt_sha256(pending.first),
+                }
                 yield request, Response(request.id, pending.answer, extra=record)
             if not retries:
                 return
@@ -94,8 +99,11 @@ def _prompt_sha256(request: Request) -> str:
     return hashlib.sha256(json.dumps([request.system, request.prompt]).encode()).hexdigest()
 
 
-def _at(request: Request, temperature: float) -> Request:
-    return replace(request, generation=replace(request.generation, temperature=temperature))
+def _at(judge: Judge, first: Request, attempt: int) -> Request:
+    """Return the request of an attempt from the first one."""
+    prompt = first.prompt + (judge.retry if attempt else "")
+    generation = replace(first.generation, temperature=judge.temperatures[attempt])
+    return replace(first, prompt=prompt, generation=generation)
 
 
 def judge_run(run: Path, options: JudgeOptions) -> str:

@@ -7,13 +7,10 @@ for more (see ``Look``): a JPEG pass as VLMEvalKit's, enlargement, the image's o
 
 from __future__ import annotations
 
-import base64
 import io
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -24,12 +21,11 @@ from PIL import Image
 from evalkit.data.root import DataRoot
 from evalkit.errors import MediaError
 from evalkit.media.guard import guarded
+from evalkit.media.rows import first_row, row_image, table_of
 from evalkit.media.tiling import choose_grid, resize, rgb, tile_count, tile_image
 from evalkit.media.video import FORMATS, VideoInfo, choose_frames, probe_video, read_frames
 from evalkit.records import Layout, Media, View
 
-# A longer cell of a TSV's image column is an image, a shorter one the index of the row that has it.
-_REFERENCE_LENGTH = 64
 # What Pillow's JPEG writer takes as it is. VLMEvalKit converts palettes and RGBA to RGB; it fails on any further mode.
 _JPEG_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 
@@ -42,7 +38,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
         root: the data root.
 
     Returns:
-        The layout, or None if the media is absent (no file; no image in the TSV's row).
+        The layout, or None if the media is absent (no file; no image in the table's row).
 
     Raises:
         MediaError: the media is present but broken.
@@ -56,7 +52,7 @@ def probe(view: View, root: DataRoot) -> Layout | None:
         _refuse_devices(media, path)
         if media.kind in ("video", "frames", "gif"):
             return _probe_frames(view, path)
-        if media.kind == "row" and _row_image(media, path) is None:
+        if media.kind == "row" and row_image(media, path) is None:
             return None
         with _open(media, path) as image:
             grid = _grid(image, view)
@@ -121,14 +117,12 @@ def canonical(view: View, root: DataRoot) -> View:
     """
     if view.media.kind != "row":
         return view
-    file, _, index = view.media.path.rpartition("#")
     try:
         with guarded(view.media):
-            path = _path_of(view.media, root)
-            first = _first_rows(path).get(_row_image(view.media, path) or "", index)
+            first = first_row(view.media, _path_of(view.media, root))
     except MediaError:
         return view
-    return replace(view, media=replace(view.media, path=f"{file}#{first}"))
+    return replace(view, media=replace(view.media, path=f"{table_of(view.media)}#{first}"))
 
 
 def _tiles(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
@@ -191,7 +185,7 @@ def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
 
 def _path_of(media: Media, root: DataRoot) -> Path:
     """Return the file or folder that contains the media."""
-    return root.resolve(media.path.rpartition("#")[0] if media.kind == "row" else media.path)
+    return root.resolve(table_of(media) if media.kind == "row" else media.path)
 
 
 def _refuse_devices(media: Media, path: Path) -> None:
@@ -207,64 +201,16 @@ def _open(media: Media, path: Path) -> Iterator[Image.Image]:
         with Image.open(path, formats=FORMATS) as image:
             yield image
         return
-    data = _row_image(media, path)
-    if data is None:
-        raise MediaError(media.path, "the TSV has no image for this row")
-    with Image.open(io.BytesIO(base64.b64decode(data)), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(_needed(media, path)), formats=FORMATS) as image:
         yield image
 
 
-def _row_image(media: Media, path: Path) -> str | None:
-    """Return the base64 image of a TSV's row; None if the TSV has no image for it.
-
-    Raises:
-        MediaError: the row refers to another row that has no image itself.
-    """
-    stat = path.stat()
-    with _TSV_LOCK:  # else all threads of a loader would read the same large file at once
-        images, _ = _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)
-    index = media.path.rpartition("#")[2]
-    value = images.get(index)
-    if value and len(value) <= _REFERENCE_LENGTH:
-        target, value = value, images.get(value)
-        if value and len(value) <= _REFERENCE_LENGTH:
-            raise MediaError(media.path, f"row {index} refers to the image of row {target}, which has none itself")
-    return value or None
-
-
-def _first_rows(path: Path) -> Mapping[str, str]:
-    """Return the first row of each distinct image of a TSV."""
-    stat = path.stat()
-    with _TSV_LOCK:
-        return _tsv_images(str(path), stat.st_mtime_ns, stat.st_size)[1]
-
-
-_TSV_LOCK = threading.Lock()
-
-
-# At least as many as a card has such files: their questions alternate in the queue, and reading one takes seconds.
-@lru_cache(maxsize=8)
-def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the images of a TSV by index, equal ones stored once (rotations repeat them), and the first index of each.
-
-    Args:
-        path: the TSV.
-        mtime_ns: its modification time; with ``size`` it makes a changed file a new cache entry.
-        size: its size in bytes.
-    """
-    import pandas as pd
-
-    wanted = ("index", "image")
-    table = pd.read_csv(path, sep="\t", usecols=lambda name: name in wanted, dtype=str, keep_default_na=False)
-    if not set(wanted) <= set(table.columns):
-        return {}, {}
-    kept: dict[str, str] = {}
-    first: dict[str, str] = {}
-    images = {}
-    for index, image in zip(table["index"], table["image"], strict=True):
-        images[index] = kept.setdefault(image, image)
-        first.setdefault(kept[image], index)
-    return images, first
+def _needed(media: Media, path: Path) -> bytes:
+    """Return the image file in a row of a table."""
+    stored = row_image(media, path)
+    if stored is None:
+        raise MediaError(media.path, "the table has no image for this row")
+    return stored
 
 
 def load_images(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
@@ -291,7 +237,7 @@ def load_bytes(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
                 raise MediaError(media.path, "not in the data root")
             _refuse_devices(media, path)
             with _open(media, path):
-                stored = path.read_bytes() if media.kind == "image" else base64.b64decode(_row_image(media, path) or "")
+                stored = path.read_bytes() if media.kind == "image" else _needed(media, path)
             return [np.frombuffer(stored, np.uint8)]
         encoded = []
         for image in images(view, root):

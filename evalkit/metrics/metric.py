@@ -10,7 +10,7 @@ A task names its metrics (``Task.metrics``, the card's first). Most need one lin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +220,22 @@ def _of_confusion(name: str, label: str, positive: str, parts: Callable[[Sums], 
 def sum_of(name: str, parts: Sequence[Metric], *, decimals: int = 2) -> Metric:
     """Return the sum of metrics of the same samples."""
     return _combined(name, parts, 1, decimals)
+
+
+def within(metric: Metric, included: Included, name: str = "") -> Metric:
+    """Return a metric over part of the lines (MME's perception: ten of its tasks).
+
+    Args:
+        metric: the metric.
+        included: selects the lines.
+        name: its standard name; empty keeps the metric's.
+    """
+
+    def counts(lines: Sequence[SampleScore]) -> Mapping[str, float]:
+        return metric.counts([line for line in lines if included(line)])
+
+    fixed = within(metric.fixed, included, name) if metric.fixed else None
+    return replace(metric, name=name or metric.name, counts=counts, fixed=fixed)
 
 
 def mean_of(name: str, parts: Sequence[Metric], *, decimals: int = 2) -> Metric:

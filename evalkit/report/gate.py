@@ -12,6 +12,7 @@ from evalkit.errors import IncompleteError, UsageError
 from evalkit.report.compare import Comparison, regressions
 from evalkit.report.table import published_value
 from evalkit.runs.folder import RunFolder
+from evalkit.summary import of_official
 
 REGRESSION = 1
 
@@ -98,7 +99,7 @@ def against_published(card: Card, run: RunFolder, max_drop: float) -> Gate:
         lowest = published - 0.5 * 10**-row.decimals
         detail = f"published {published}"
         if result.missing_tasks or result.n != result.expected_n:
-            checks.append(Check(row.id, "incomplete", f"{detail}; n {result.n} of {result.expected_n}"))
+            checks.append(Check(row.id, "incomplete", f"{detail}; n {of_official(result.n, result.expected_n)}"))
         elif result.failed:
             checks.append(Check(row.id, "incomplete", f"{detail}; {result.failed} samples have no answer"))
         elif result.score is None:

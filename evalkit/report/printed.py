@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from evalkit.card import Row
 from evalkit.report.table import Cell, TableData, published_value
+from evalkit.summary import of_official
 
 DAGGER = "†"
 
@@ -161,7 +162,7 @@ def _details(row: Row, cell: Cell, names: Sequence[str]) -> list[Text]:
         return [Text("-")] * len(names)
     interval = _interval(row, result.ci95) if result.ci95 else "-"
     difference = "-" if cell.difference is None else f"{cell.difference:+.{row.decimals}f}"
-    details = {"95%": interval, "difference": difference, "n": f"{result.n}/{result.expected_n}"}
+    details = {"95%": interval, "difference": difference, "n": of_official(result.n, result.expected_n, "/")}
     return [Text(details[name]) for name in names]
 
 
@@ -242,7 +243,7 @@ def _short(row: Row, cell: Cell) -> str:
         text += f" {_interval(row, result.ci95)}"
     elif result.ci95 is not None:
         text += f" ± {number((result.ci95[1] - result.ci95[0]) / 2, row.decimals)}"
-    return text if result.n == result.expected_n else f"{text} (n {result.n} of {result.expected_n})"
+    return text if result.n == result.expected_n else f"{text} (n {of_official(result.n, result.expected_n)})"
 
 
 def _footnotes(data: TableData, compact: bool) -> list[str]:

@@ -9,7 +9,7 @@ from evalkit.card import Card, Row, Table
 from evalkit.metrics.statistics import holm
 from evalkit.report.compare import paired_test
 from evalkit.runs.folder import RowResult, RunFolder
-from evalkit.summary import TaskSummary
+from evalkit.summary import TaskSummary, of_official
 
 # A difference between runs is marked when its two-sided p-value, Holm-corrected over all marks of the tables, is below.
 ALPHA = 0.05
@@ -66,13 +66,15 @@ def verdict(row: Row, published: float | None, result: RowResult | None) -> str:
     """
     if result is None:
         return "not run"
-    if result.missing_tasks or result.n != result.expected_n:
+    if result.missing_tasks or result.n != (result.expected_n or result.n):
         lacking = f", without {', '.join(result.missing_tasks)}" if result.missing_tasks else ""
-        return f"partial ({result.n} of {result.expected_n}{lacking})"
+        return f"partial ({of_official(result.n, result.expected_n)}{lacking})"
     if result.unjudged:
         return f"partial ({result.unjudged} of {result.n} not judged)"
     if result.score is None:
         return "no local labels"
+    if result.expected_n is None:
+        return f"official number of samples unknown (n {result.n})"
     if published is None:
         return "nothing published" if row.published else "complete"
     low, high = result.ci95 or (result.score, result.score)

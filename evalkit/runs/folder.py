@@ -15,6 +15,7 @@ from evalkit.formula import Formula
 from evalkit.metrics.metric import Metric, mean
 from evalkit.plugins import load_tasks
 from evalkit.records import Outcome, SampleScore
+from evalkit.requests import read_recipe
 from evalkit.runs.record import has_record, read_json, read_run
 from evalkit.runs.settings import differences
 from evalkit.runs.store import read_scores
@@ -30,7 +31,7 @@ class RowResult(NamedTuple):
         score: on the card's scale; None if labels are hidden or tasks are missing.
         ci95: its interval.
         n: samples of the run.
-        expected_n: official number of samples, of the tasks that were run.
+        expected_n: official number of samples, of the tasks that were run; None if it is not known.
         fixed: the score with the official scorer's defects fixed.
         missing_tasks: tasks of the row that were not run.
         notes: samples that are not ok.
@@ -42,7 +43,7 @@ class RowResult(NamedTuple):
     score: float | None
     ci95: tuple[float, float] | None
     n: int
-    expected_n: int
+    expected_n: int | None
     fixed: float | None
     missing_tasks: tuple[str, ...]
     notes: tuple[str, ...]
@@ -72,7 +73,7 @@ class RunFolder:
         self._card = card
         self._plugins = record.plugins if record else []
         settings = record.tasks if record else {}
-        self._recipes = {name: one.get("recipe") for name, one in settings.items() if isinstance(one, dict)}
+        self._recipes = {name: _recipe(one.get("recipe")) for name, one in settings.items() if isinstance(one, dict)}
         self._lines: dict[str, list[SampleScore]] = {}
         self._audit = record.audit if record else {}
         self.path = out
@@ -89,6 +90,7 @@ class RunFolder:
         scores = {name: score for name in ran if (score := _official(self._scores[name])) is not None}
         fixed = {name: score for name in ran if (score := _fixed(self._scores[name])) is not None}
         whole = len(scores) == len(tasks)
+        official = [summary.expected_n for summary in summaries]
         outcomes = Counter[Outcome]()
         for summary in summaries:
             outcomes.update(summary.outcomes)
@@ -96,7 +98,7 @@ class RunFolder:
             score=formula.value(scores) if whole else None,
             ci95=self._interval(formula) if whole else None,
             n=sum(summary.n for summary in summaries),
-            expected_n=sum(summary.expected_n for summary in summaries),
+            expected_n=None if None in official else sum(n for n in official if n is not None),
             fixed=formula.value(fixed) if whole and len(fixed) == len(tasks) else None,
             missing_tasks=tuple(name for name in tasks if name not in ran),
             notes=tuple(note for name in ran for note in self._task_notes(name)),
@@ -190,6 +192,14 @@ class RunFolder:
             return read_scores(self._out / task / "scores.jsonl", self._scores[task].unbounded)
         except UsageError as error:
             raise UsageError(f"{error}; run evalkit score {self._out}") from error
+
+
+def _recipe(recorded: Any) -> Any:
+    """Return a recorded recipe; keys that its version of evalkit did not know yet have their defaults."""
+    try:
+        return recorded and asdict(read_recipe(recorded, "recorded recipe"))
+    except UsageError:
+        return recorded
 
 
 def _official(summary: TaskSummary) -> float | None:

@@ -13,7 +13,7 @@ from evalkit.records import Outcome, Response, Sample
 from evalkit.runs.record import read_json
 from evalkit.runs.store import write_json, write_scores
 from evalkit.scoring import score_task
-from evalkit.summary import TaskSummary, outcome_text, read_summaries
+from evalkit.summary import TaskSummary, of_official, outcome_text, read_summaries
 from evalkit.task import Task
 
 SCORES = "scores.json"
@@ -63,7 +63,7 @@ def score_lines(scores: Mapping[str, TaskSummary]) -> str:
         ci = "" if summary.ci95 is None else "  95% [{0:.{2}f}, {1:.{2}f}]".format(*summary.ci95, digits)
         fixed = "" if summary.fixed_score is None else f"  fixed {summary.fixed_score:.{digits + 1}f}"
         more = "".join(f"  {one} {measured['score']:.{digits + 1}f}" for one, measured in summary.metrics.items())
-        whole = f"n {summary.n} of {summary.expected_n}"
+        whole = f"n {of_official(summary.n, summary.expected_n)}"
         lines.append(
             f"{name}: {summary.metric} {score}{ci}{fixed}{more}  {whole}  ({outcome_text(summary.outcomes)})\n"
         )

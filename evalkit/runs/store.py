@@ -16,6 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.files import write_atomically
 from evalkit.metrics.metric import in_range
 from evalkit.records import Outcome, Response, Sample, SampleScore
+from evalkit.runs.xlsx import read_xlsx
 
 
 def response_line(response: Response) -> str:
@@ -78,7 +79,7 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
     """Return the responses of a predictions file by id.
 
     Args:
-        path: JSONL with ``id`` and ``response``; extra keys are ignored.
+        path: JSONL with ``id`` and ``response``, extra keys are ignored; or VLMEvalKit's xlsx.
         known: the task's ids; None accepts any.
         foreign: not written by evalkit: only ``id`` and ``response`` are interpreted.
 
@@ -87,17 +88,20 @@ def read_predictions(path: Path, known: Iterable[str] | None = None, foreign: bo
     """
     allowed = None if known is None else set(known)
     responses: dict[str, Response] = {}
-    for number, text in enumerate(_lines(path), start=1):
-        if not text.strip():
-            continue
-        where = f"{path}:{number}"
-        response = _parse_response(text, where, foreign)
+    for where, response in read_xlsx(path) if path.suffix == ".xlsx" else _read_jsonl(path, foreign):
         if response.id in responses:
             raise UsageError(f"{where}: id {response.id!r} occurs twice")
         if allowed is not None and response.id not in allowed:
             raise UsageError(f"{where}: id {response.id!r} is not in the task's data")
         responses[response.id] = response
     return responses
+
+
+def _read_jsonl(path: Path, foreign: bool) -> Iterator[tuple[str, Response]]:
+    for number, text in enumerate(_lines(path), start=1):
+        if text.strip():
+            where = f"{path}:{number}"
+            yield where, _parse_response(text, where, foreign)
 
 
 class ShardWriter:
@@ -204,13 +208,12 @@ def write_predictions(folder: Path, samples: Sequence[Sample], responses: Mappin
 
 
 def write_scores(folder: Path, lines: Sequence[SampleScore]) -> None:
-    """Write ``scores.jsonl``: one line per sample, in order; ``disagrees`` and ``keys`` only if there are any."""
+    """Write ``scores.jsonl``: one line per sample, in order, without what does not apply."""
     records = [asdict(line) | {"outcome": line.outcome.value} for line in lines]
     for record in records:
-        if record["disagrees"] is None:
-            del record["disagrees"]
-        if not record["keys"]:
-            del record["keys"]
+        for name in ("disagrees", "keys", "more_subsets"):
+            if record[name] in (None, {}, ()):
+                del record[name]
     write_atomically(folder / "scores.jsonl", "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in records))
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from evalkit.errors import EvalkitError, IncompleteError, UsageError
 from evalkit.runs.folder import RowResult
+from evalkit.summary import of_official
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -41,7 +42,7 @@ class Measurement(NamedTuple):
 def _metric_name(measurement: Measurement) -> str:
     """Return what the Hub prints next to the number: a partial n must be visible."""
     result = measurement.result
-    n = f"n {result.n}" if result.n == result.expected_n else f"partial: n {result.n} of {result.expected_n}"
+    n = f"n {result.n}" if result.n == result.expected_n else f"partial: n {of_official(result.n, result.expected_n)}"
     return f"{measurement.metric} ({measurement.name}, {n})"
 
 

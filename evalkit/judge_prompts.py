@@ -1,0 +1,77 @@
+"""Judge prompts as data: ``configs/judges/<name>.yaml``, with their source and licence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, MinLen
+
+from evalkit.errors import UsageError
+from evalkit.judging import Ask, Judge, Read
+from evalkit.plugins import shipped
+
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgePrompt:
+    """What a judge is asked, how often and at which temperatures.
+
+    Attributes:
+        source: file, repository and commit that the texts are from.
+        licence: their licence.
+        model: the card's judge.
+        user: the user turn; ``{name}`` is filled in.
+        max_new_tokens: limit of the reply.
+        temperatures: of each attempt.
+        tries: most requests per attempt, if they fail or return nothing.
+        system: system message; empty for none.
+        retry: appended to the user turn after the first attempt.
+        unread: final attempts that the official code makes without reading the reply.
+    """
+
+    source: str
+    licence: str
+    model: str
+    user: str
+    max_new_tokens: Annotated[int, Ge(1)]
+    temperatures: Annotated[tuple[float, ...], MinLen(1)]
+    tries: Annotated[int, Ge(1)] = 1
+    system: str = ""
+    retry: str = ""
+    unread: Annotated[int, Ge(0)] = 0
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    def fill(self, **fields: str) -> str:
+        """Return the user turn with every ``{name}`` replaced; braces in the values stay as they are."""
+        return _FIELD.sub(lambda match: fields[match[1]], self.user)
+
+    def judge(self, ask: Ask, read: Read, *, fallback: bool = False) -> Judge:
+        """Return the judge that asks in this way (see ``Judge``)."""
+        return Judge(
+            name=self.model, ask=ask, read=read, max_new_tokens=self.max_new_tokens, system=self.system,
+            temperatures=self.temperatures, tries=self.tries, retry=self.retry, unread=self.unread, fallback=fallback,
+        )  # fmt: skip
+
+
+@cache
+def judge_prompt(name: str) -> JudgePrompt:
+    """Return the prompt in ``configs/judges/<name>.yaml``.
+
+    Raises:
+        UsageError: there is none, or it is invalid.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    path = shipped("configs") / "judges" / f"{name}.yaml"
+    try:
+        return TypeAdapter(JudgePrompt).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error).splitlines()[0]
+        raise UsageError(f"judge {name!r}: {path}: {reason}") from error
