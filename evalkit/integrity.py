@@ -22,21 +22,22 @@ def check_tasks(tasks: Sequence[Task], root: DataRoot) -> list[dict[str, Any]]:
 
 
 def _check(task: Task, root: DataRoot) -> dict[str, Any]:
-    missing = root.missing(task.files)
+    files = task.files_in(root)
+    missing = root.missing(files)
     row: dict[str, Any] = {
         "task": task.name,
         "expected_n": task.expected_n,
         "unverified_n": task.unverified_n,
         "n": 0,
         "missing_files": missing,
-        "sha256": {path: file_sha256(root.resolve(path)) for path in task.files if path not in missing},
+        "sha256": {path: file_sha256(root.resolve(path)) for path in files if path not in missing},
         "media": 0,
         "absent_media": [],
         "broken_media": {},
         "error": None,
         "get": task.get,
     }
-    if not missing or (task.parts and len(missing) < len(task.files)):
+    if not missing or (task.parts and len(missing) < len(files)):
         try:
             samples = list(task.load(root))
             check_labels(task, samples)

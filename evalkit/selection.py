@@ -29,12 +29,14 @@ class Selection:
         tasks: tasks with data.
         missing: absent data files of the requested tasks.
         skipped: tasks of the card that have no data.
+        undefined: tasks of the card that no plugin defines.
     """
 
     card: Card
     tasks: list[Task]
     missing: list[str]
     skipped: list[str]
+    undefined: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     wanted = choose(known, names) if names else [known[name] for name in card.tasks() if name in known]
     chosen, missing, skipped = [], [], []
     for task in wanted:
-        absent = root.missing(task.files)
-        usable = not absent or (task.parts and len(absent) < len(task.files))
+        files = task.files_in(root)
+        absent = root.missing(files)
+        usable = not absent or (task.parts and len(absent) < len(files))
         if usable:
             chosen.append(task)
         if absent and (names or usable):
@@ -77,13 +80,16 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     if not chosen:
         needed = missing or [f"{path} ({task.name})" for task in wanted for path in root.missing(task.files)]
         raise IncompleteError(f"no data under {root.given} for any requested task; missing: {listed(needed)}")
-    return Selection(card, chosen, missing, skipped)
+    undefined = [] if names else [name for name in card.tasks() if name not in known]
+    return Selection(card, chosen, missing, skipped, undefined)
 
 
 def say_skipped(selection: Selection) -> None:
-    """Print which tasks of the card are skipped."""
+    """Print which tasks of the card are skipped, and why."""
     if selection.skipped:
         say(f"skipped, no data for: {', '.join(selection.skipped)}")
+    if selection.undefined:
+        say(f"skipped, no plugin defines: {', '.join(selection.undefined)}")
 
 
 def build_jobs(

@@ -27,6 +27,7 @@ class Task:
         expected_n: official number of samples; None if it is not known.
         files: annotation files in the official layout (paths start with ``data/``); all are required
             unless ``parts`` is set.
+        instead: files that serve as well, if none of ``files`` is present (the Hub's Parquet for a TSV).
         load: reads the samples, in the file's order.
         score: judges one answer.
         labelled: False if the gold answers are hidden.
@@ -55,6 +56,7 @@ class Task:
     load: Callable[[DataRoot], Iterable[Sample]]
     score: Callable[[Sample, str], Score]
     labelled: bool = True
+    instead: tuple[str, ...] = ()
     parts: bool = False
     unit: Callable[[Sample], str] | None = None
     defects: tuple[str, ...] = field(default=())
@@ -77,3 +79,10 @@ class Task:
         if len(set(names)) < len(names):
             raise ValueError(f"task {self.name}: two metrics share a name: {', '.join(names)}")
         object.__setattr__(self, "metric", names[0])
+
+    def files_in(self, root: DataRoot) -> tuple[str, ...]:
+        """Return the annotation files that the task reads in this data root: ``instead`` if they alone are there."""
+        others_only = (
+            self.instead and not root.missing(self.instead) and len(root.missing(self.files)) == len(self.files)
+        )
+        return self.instead if others_only else self.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from evalkit.runs.store import read_predictions
 from tests.conftest import Cli
 
 
-def write(path: Path, *rows: list[Any]) -> Path:
+def write(path: Path, *rows: Sequence[Any]) -> Path:
     book = openpyxl.Workbook()
     for row in rows:
         book.worksheets[0].append(row)

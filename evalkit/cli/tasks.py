@@ -42,7 +42,7 @@ def describe_tasks(plugins: Sequence[str], card_name: str | None, root: DataRoot
     card = load_card(card_name or "internvl2")
     rows = []
     for task in load_tasks(plugins).values():
-        missing = root.missing(task.files) if root else None
+        missing = root.missing(task.files_in(root)) if root else None
         row = {
             "task": task.name,
             "metric": task.metric,

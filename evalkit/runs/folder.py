@@ -112,6 +112,8 @@ class RunFolder:
         summary = self._scores[task]
         if summary.server_score is not None:
             yield f"{task}: server score {summary.server_score}"
+        if (judge := summary.judge) and judge["name"] and judge["name"] == judge["card"]:
+            yield f"{task}: judged by {judge['name']}"
         if other := outcome_text({kind: n for kind, n in summary.outcomes.items() if kind is not Outcome.OK}):
             yield f"{task}: {other} of {summary.n}"
         if task in self._audit:
@@ -124,7 +126,7 @@ class RunFolder:
         texts = []
         if official is not None and used:
             texts = [f"{task}: {line}" for line in differences(asdict(official), used, "{new} (card: {old})")]
-        if judge and judge["name"] != judge["card"]:
+        if judge and judge["asked"] and judge["name"] != judge["card"]:
             texts.append(
                 f"{task}: " + (f"judge {judge['name']} (card: {judge['card']})" if judge["name"] else "no judge")
             )

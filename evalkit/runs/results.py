@@ -63,9 +63,11 @@ def score_lines(scores: Mapping[str, TaskSummary]) -> str:
         ci = "" if summary.ci95 is None else "  95% [{0:.{2}f}, {1:.{2}f}]".format(*summary.ci95, digits)
         fixed = "" if summary.fixed_score is None else f"  fixed {summary.fixed_score:.{digits + 1}f}"
         more = "".join(f"  {one} {measured['score']:.{digits + 1}f}" for one, measured in summary.metrics.items())
+        judge = summary.judge or {}
+        judged = f"  judged by {judge['name']}" if judge.get("name") else "  no judge" if judge.get("asked") else ""
         whole = f"n {of_official(summary.n, summary.expected_n)}"
         lines.append(
-            f"{name}: {summary.metric} {score}{ci}{fixed}{more}  {whole}  ({outcome_text(summary.outcomes)})\n"
+            f"{name}: {summary.metric} {score}{ci}{fixed}{more}{judged}  {whole}  ({outcome_text(summary.outcomes)})\n"
         )
     return "".join(lines)
 

@@ -19,7 +19,7 @@ _MIB = 1 << 20
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:
     """Return the hash of each annotation file of a task that is present."""
-    present = (path for path in task.files if root.resolve(path).is_file())
+    present = (path for path in task.files_in(root) if root.resolve(path).is_file())
     return {path: file_sha256(root.resolve(path)) for path in present}
 
 
