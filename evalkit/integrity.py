@@ -37,7 +37,7 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
         "error": None,
         "get": task.get,
     }
-    if not missing or (task.parts and len(missing) < len(files)):
+    if task.usable_without(missing, root):
         try:
             samples = list(task.load(root))
             check_labels(task, samples)

@@ -68,9 +68,8 @@ def select(card_name: str | None, names: Sequence[str], plugins: Sequence[str], 
     wanted = choose(known, names) if names else [known[name] for name in card.tasks() if name in known]
     chosen, missing, skipped = [], [], []
     for task in wanted:
-        files = task.files_in(root)
-        absent = root.missing(files)
-        usable = not absent or (task.parts and len(absent) < len(files))
+        absent = root.missing(task.files_in(root))
+        usable = task.usable_without(absent, root)
         if usable:
             chosen.append(task)
         if absent and (names or usable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Task:
         score: judges one answer.
         labelled: False if the gold answers are hidden.
         parts: whether the samples of each file can be scored if other files are absent.
+        shared: those of ``files`` that all parts need (gold answers).
         unit: samples with the same unit count as one question, right only if all are right.
         defects: names of the official scorer's defects that ``Score.fixed`` fixes.
         recipe: used when the card has none for this task.
@@ -58,6 +59,7 @@ class Task:
     labelled: bool = True
     instead: tuple[str, ...] = ()
     parts: bool = False
+    shared: tuple[str, ...] = ()
     unit: Callable[[Sample], str] | None = None
     defects: tuple[str, ...] = field(default=())
     recipe: Recipe | None = None
@@ -86,3 +88,8 @@ class Task:
             self.instead and not root.missing(self.instead) and len(root.missing(self.files)) == len(self.files)
         )
         return self.instead if others_only else self.files
+
+    def usable_without(self, absent: Collection[str], root: DataRoot) -> bool:
+        """Return whether samples can be read although these of its files are absent."""
+        partly = self.parts and len(absent) < len(self.files_in(root)) and not set(absent) & set(self.shared)
+        return not absent or partly

@@ -108,7 +108,7 @@ def record_run(demo: Path, base: Path, first: int) -> Path:
 
     root = DataRoot(demo)
     for task in load_tasks().values():
-        if len(root.missing(task.files)) < (len(task.files) if task.parts else 1):
+        if task.usable_without(root.missing(task.files_in(root)), root):
             lines: list[dict[str, object]] = []
             for place, sample in enumerate(task.load(root), start=first):
                 fields = sample.fields

@@ -106,3 +106,20 @@ def test_running_a_scoring_only_tsv_is_one_line(cli: Cli, shared: Path, demo: Pa
         assert done.returncode == 2 and "OCRBench.tsv has no 'image' column" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "ocrbench").exists()
+
+
+@pytest.mark.parametrize(
+    ("absent", "usable"),
+    [
+        ((), True),
+        (("data/a.parquet",), True),
+        (("data/gold.json",), False),
+        (("data/a.parquet", "data/b.parquet"), True),
+    ],
+)
+def test_parts_need_what_they_share(absent: tuple[str, ...], usable: bool, tmp_path: Path) -> None:
+    task = Task(
+        name="t", metric="accuracy", expected_n=2, files=("data/gold.json", "data/a.parquet", "data/b.parquet"),
+        load=lambda _: (), score=lambda sample, answer: Score(1.0, answer), parts=True, shared=("data/gold.json",),
+    )  # fmt: skip
+    assert task.usable_without(absent, DataRoot(tmp_path)) is usable

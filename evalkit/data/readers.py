@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.data.root import DataRoot
 from evalkit.errors import IncompleteError, UsageError
+from evalkit.metrics.read_back import MISSING
 from evalkit.records import Media, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Record:
@@ -59,6 +63,14 @@ class Record:
         if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
             raise UsageError(f"{self.where}: {key!r} must be a string or a list of strings")
         return tuple(self._stored(item, key) for item in values)
+
+    def record(self, key: str) -> Record:
+        """Return an object."""
+        return as_record(self._need(key), f"{self.where}: {key!r}", self.line)
+
+    def records(self, key: str) -> list[Record]:
+        """Return a list of objects."""
+        return _as_records(self.data.get(key), self.where, f"{key!r}")
 
     def box(self, key: str) -> tuple[float, float, float, float]:
         """Return the corners (x1, y1, x2, y2) of a box with an area; no answer could match one without."""
@@ -178,13 +190,20 @@ def read_json(path: Path, shown: str) -> Any:
 
 def read_records(path: Path, shown: str, key: str | None = None) -> list[Record]:
     """Return the objects of a JSON list, or of the list under ``key`` of a JSON object."""
-    content = read_json(path, shown)
     if key is not None:
-        content = as_record(content, str(path), 0).data.get(key)
-    if not isinstance(content, list):
-        name = f"{key!r}" if key else "the file"
-        raise UsageError(f"{path}: {name} must be a list of records")
-    return [as_record(item, f"{path}: record {line}", line) for line, item in enumerate(content)]
+        return read_record(path, shown).records(key)
+    return _as_records(read_json(path, shown), str(path), "the file")
+
+
+def read_record(path: Path, shown: str) -> Record:
+    """Return the object that is the content of a JSON file."""
+    return as_record(read_json(path, shown), str(path), 0)
+
+
+def _as_records(value: Any, where: str, name: str) -> list[Record]:
+    if not isinstance(value, list):
+        raise UsageError(f"{where}: {name} must be a list of records")
+    return [as_record(item, f"{where}: record {line}", line) for line, item in enumerate(value)]
 
 
 def read_tsv(path: Path, shown: str) -> Iterator[Record]:
@@ -197,34 +216,42 @@ def read_tsv(path: Path, shown: str) -> Iterator[Record]:
         IncompleteError: the file is missing.
         UsageError: the table is malformed.
     """
-    if not path.is_file():
-        raise IncompleteError(f"data file {shown} is missing ({path})")
-    try:
-        for line, cells in enumerate(_tsv_cells(path)):
-            present = {key: value for key, value in cells.items() if isinstance(value, str)}
-            yield Record(present, f"{path}: row {line + 1}", line)
-    except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
-        raise UsageError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
+    chunks = (chunk.drop(columns="image", errors="ignore") for chunk in tsv_chunks(path, shown))
+    for line, cells in enumerate(row for chunk in chunks for row in chunk.to_dict("records")):
+        yield Record(present_cells(cells), f"{path}: row {line + 1}", line)
 
 
-def _tsv_cells(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the cells of each row by column; images are read and discarded in chunks.
+def present_cells(cells: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a row's cells without those that pandas reads as missing; NaN is a cell that the row does not have."""
+    return {str(key): text for key, text in cells.items() if isinstance(text, str) and text not in MISSING}
+
+
+def tsv_chunks(path: Path, shown: str) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a tab-separated table, some at a time, since images make it large.
+
+    Cells are texts as they stand in the file, or NaN where a row is too short.
 
     Raises:
-        ValueError: a row with more cells than the header. Without the image column pandas would drop them silently.
+        IncompleteError: the file is missing.
+        UsageError: the table is malformed, or a row has more cells than the header. Without the image column pandas
+            would drop them silently.
     """
     import warnings
 
     import pandas as pd
 
+    if not path.is_file():
+        raise IncompleteError(f"data file {shown} is missing ({path})")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            with pd.read_csv(path, sep="\t", dtype=str, index_col=False, chunksize=500) as table:
-                for chunk in table:
-                    yield from chunk.drop(columns="image", errors="ignore").to_dict("records")
+            reader = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, index_col=False, chunksize=500)
+            with reader as table:
+                yield from table
         except pd.errors.ParserWarning as error:
-            raise ValueError("line 2 has more cells than the header") from error
+            raise UsageError(f"{path}: not a readable table: line 2 has more cells than the header") from error
+        except (ValueError, OSError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
+            raise UsageError(f"{path}: not a readable table: {str(error).splitlines()[0]}") from error
 
 
 def tsv_columns(path: Path, shown: str) -> list[str]:

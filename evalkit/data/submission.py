@@ -17,9 +17,9 @@ CELL_LIMIT = 32_767
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f]|_x[0-9A-Fa-f]{4}_")
 
 
-def write_json_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write a JSON list of objects."""
-    write_atomically(path, json.dumps(list(records), ensure_ascii=False) + "\n")
+def write_json(path: Path, content: Any) -> None:
+    """Write one JSON document."""
+    write_atomically(path, json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def _escaped(match: re.Match[str]) -> str:

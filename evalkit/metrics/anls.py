@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from rapidfuzz.distance import Levenshtein
 
+from evalkit.records import Sample, Score
+
 THRESHOLD = 0.5
+
+
+def score_anls(sample: Sample, answer: str) -> Score:
+    """Score an answer by ANLS; the fixed value divides by the length of the strings that are compared."""
+    fixed = anls(answer, sample.references, raw_length=False)
+    return Score(anls(answer, sample.references), answer.strip() or None, fixed)
 
 
 def anls(answer: str, references: Sequence[str], *, raw_length: bool = True) -> float:

@@ -92,7 +92,8 @@ def report_gaps(scores: Mapping[str, TaskSummary], missing: Sequence[str], out: 
     """Say what is incomplete; return the exit code, 0 or 3."""
     failed = {name: summary.failed for name, summary in scores.items() if summary.failed}
     gaps = [f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) for name, kinds in failed.items()]
-    if any(Outcome.UNJUDGED.value in kinds for kinds in failed.values()):
+    unjudged = (summary.judge for summary in scores.values() if Outcome.UNJUDGED.value in summary.failed)
+    if any(judge and judge["judged"] < judge["asked"] for judge in unjudged):
         say(f"answers are not judged yet: evalkit judge {out or 'RUN'} --judge MODEL")
     if gaps:
         where = f" (reasons in {out}/<task>/scores.jsonl)" if out else ""
