@@ -29,6 +29,7 @@ class JudgePrompt:
         temperatures: of each attempt.
         tries: most requests per attempt, if they fail or return nothing.
         system: system message; empty for none.
+        failure: text by which a reply counts as a failed request.
         retry: appended to the user turn after the first attempt.
         unread: final attempts that the official code makes without reading the reply.
     """
@@ -41,6 +42,7 @@ class JudgePrompt:
     temperatures: Annotated[tuple[float, ...], MinLen(1)]
     tries: Annotated[int, Ge(1)] = 1
     system: str = ""
+    failure: str = ""
     retry: str = ""
     unread: Annotated[int, Ge(0)] = 0
 
@@ -54,7 +56,8 @@ class JudgePrompt:
         """Return the judge that asks in this way (see ``Judge``)."""
         return Judge(
             name=self.model, ask=ask, read=read, max_new_tokens=self.max_new_tokens, system=self.system,
-            temperatures=self.temperatures, tries=self.tries, retry=self.retry, unread=self.unread, fallback=fallback,
+            temperatures=self.temperatures, tries=self.tries, failure=self.failure, retry=self.retry,
+            unread=self.unread, fallback=fallback,
         )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Judge:
         system: system message; empty for none.
         temperatures: of each attempt.
         tries: most requests per attempt, if they fail or return nothing.
+        failure: text by which a reply counts as a failed request; empty for none.
         retry: appended to the prompt after the first attempt.
         unread: final attempts whose reply is not read, as in the official code; their answers are ``unjudged``.
         fallback: whether ``Task.score`` scores answers without a judgement; else they are ``unjudged``.
@@ -42,6 +43,7 @@ class Judge:
     system: str = ""
     temperatures: tuple[float, ...] = (0.0,)
     tries: int = 1
+    failure: str = ""
     retry: str = ""
     unread: int = 0
     fallback: bool = False
@@ -99,7 +101,7 @@ def settle(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | No
                 return Settled(None, used, attempt)
             reply = replies[used]
             used += 1
-            if reply:
+            if reply and not (judge.failure and judge.failure in reply):
                 if attempt < read and (score := judge.read(sample, answer, reply)) is not None:
                     return Settled(score, used, None)
                 break

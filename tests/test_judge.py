@@ -261,6 +261,13 @@ def test_a_final_attempt_that_is_not_read(replies: tuple[str, ...], score: float
     assert (settled.score and settled.score.value, settled.used, settled.attempt) == (score, len(replies), attempt)
 
 
+def test_a_reply_that_says_the_request_failed_counts_as_failed() -> None:
+    judge = Judge(name="j", ask=lambda *_: "?", read=read, max_new_tokens=3, tries=2, failure="no answer via")
+    settled = settle(judge, SAMPLE, "a", ("no answer via API.", "5"))
+    assert (settled.score and settled.score.value, settled.used) == (1.0, 2)
+    assert settle(judge, SAMPLE, "a", ("no answer via API.",)).attempt == 0
+
+
 def test_retries_append_to_the_first_prompt() -> None:
     judge = Judge(name="j", ask=lambda *_: "?", read=read, max_new_tokens=3, temperatures=(0.0, 0.0, 0.5), retry=" Hm:")
     model = Asked(["x", "y", "5"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import openpyxl
 import pytest
@@ -15,7 +13,7 @@ from evalkit.runs.store import read_predictions
 from tests.conftest import Cli
 
 
-def write(path: Path, *rows: Sequence[Any]) -> Path:
+def write(path: Path, *rows: list[object]) -> Path:
     book = openpyxl.Workbook()
     for row in rows:
         book.worksheets[0].append(row)
@@ -24,7 +22,13 @@ def write(path: Path, *rows: Sequence[Any]) -> Path:
 
 
 def test_cells_become_texts(tmp_path: Path) -> None:
-    rows = [["question", "prediction", "index"], ["?", "a kite", 1], ["?", None, "x_2"], ["?", 3, 4.0], ["?", 2.5, 5]]
+    rows: list[list[object]] = [
+        ["question", "prediction", "index"],
+        ["?", "a kite", 1],
+        ["?", None, "x_2"],
+        ["?", 3, 4.0],
+        ["?", 2.5, 5],
+    ]
     read = read_predictions(write(tmp_path / "a.xlsx", *rows, [None, None, None]), foreign=True)
     assert {key: one.response for key, one in read.items()} == {"1": "a kite", "x_2": "", "4": "3", "5": "2.5"}
 
@@ -39,7 +43,7 @@ def test_cells_become_texts(tmp_path: Path) -> None:
         ([["index", "prediction"], [7, "x"]], "row 2: id '7' is not in the task's data"),
     ],
 )
-def test_bad_records_are_one_line(rows: list[list[Any]], message: str, tmp_path: Path) -> None:
+def test_bad_records_are_one_line(rows: list[list[object]], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_predictions(write(tmp_path / "a.xlsx", *rows), ["1"], foreign=True)
     assert message in str(caught.value) and "\n" not in str(caught.value)
