@@ -23,6 +23,7 @@ from evalkit.media.load import frame_times
 from evalkit.records import Media, View
 from evalkit.report.page import data_json, report_page
 from tests.conftest import HOSTILE_ANSWERS
+from tests.report_page import CONTRAST, NAMELESS, current, log, open_task, press, shown, task_of, texts
 
 GROUNDING = "refcoco_val"
 REFERENCE, PREDICTED = (0, 114, 178), (213, 94, 0)
@@ -42,17 +43,8 @@ def content(report: Path) -> dict[str, Any]:
     return dict(json.loads(block))
 
 
-def task_of(content: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(task for task in content["tasks"] if task["name"] == name)
-
-
 def scores(run: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / task / "scores.jsonl").read_text().split("\n")[:-1]]
-
-
-def log(browser: Any, kind: str) -> list[dict[str, Any]]:
-    """Return what Chromium logged since the last call: ``browser`` (the console) or ``performance`` (requests)."""
-    return list(browser.get_log(kind))
 
 
 # --- The file ---------------------------------------------------------------------------------------------------------
@@ -133,25 +125,6 @@ def tab(browser: Chrome, report: Path) -> Iterator[Chrome]:
     yield browser
     severe = [entry for entry in log(browser, "browser") if entry["level"] in ("SEVERE", "WARNING")]
     assert severe == [], "the console has errors"
-
-
-def open_task(tab: Chrome, name: str) -> None:
-    tab.find_element(By.CSS_SELECTOR, f'nav button[data-task="{name}"]').click()
-
-
-def shown(tab: Chrome) -> list[str]:
-    """Return the labels of the rows in the list, in order."""
-    rows = tab.find_elements(By.CSS_SELECTOR, "#spacer .row")
-    return [str(row.get_attribute("aria-label")).split(": ")[0] for row in rows]
-
-
-def press(tab: Chrome, *keys: str) -> None:
-    for key in keys:
-        tab.find_element(By.ID, "list").send_keys(key)
-
-
-def current(tab: Chrome) -> str:
-    return tab.find_element(By.CSS_SELECTOR, "#detail .bar b").text
 
 
 def test_no_hostile_answer_runs_and_no_request_leaves(tab: Chrome, content: dict[str, Any]) -> None:
@@ -281,30 +254,17 @@ def test_frames_have_their_times(tab: Chrome, content: dict[str, Any], demo: Pat
     )
 
 
-CONTRAST = """
-const lum = (c) => {
-  const v = c.map((x) => { x /= 255; return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4; });
-  return .2126 * v[0] + .7152 * v[1] + .0722 * v[2];
-};
-const rgb = (t) => t.match(/[\\d.]+/g).map(Number);
-const back = (n) => {
-  for (; n; n = n.parentElement) {
-    const c = rgb(getComputedStyle(n).backgroundColor);
-    if (c.length < 4 || c[3] > 0) return c.slice(0, 3);
-  }
-  return [255, 255, 255];
-};
-const text = (n) => [...n.childNodes].some((c) => c.nodeType === 3 && c.textContent.trim());
-return [...document.querySelectorAll('body *')].filter((n) => n.offsetParent && !n.disabled && text(n)).map((n) => {
-  const [a, b] = [lum(rgb(getComputedStyle(n).color).slice(0, 3)), lum(back(n))];
-  return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), n.textContent.slice(0, 40)];
-}).filter(([ratio]) => ratio < 4.5);
-"""
-NAMELESS = """
-const all = document.querySelectorAll('button, input, select, [role=listbox], [role=option], dialog, img');
-const named = (n) => n.textContent.trim() || ['aria-label', 'aria-labelledby', 'alt'].some((a) => n.hasAttribute(a));
-return [...all].filter((n) => !named(n)).map((n) => n.outerHTML);
-"""
+def test_rotations_of_a_question_are_shown_together(tab: Chrome, gold_run: Path) -> None:
+    lines = scores(gold_run, "mmbench_test_en")
+    line = next(one for one in lines if [other["unit"] for other in lines].count(one["unit"]) > 1)
+    rotations = [one["id"] for one in lines if one["unit"] == line["unit"]]
+    open_task(tab, "mmbench_test_en")
+    press(tab, *("j" * lines.index(line)))
+    assert texts(tab, ".set b") == rotations and current(tab) == line["id"]
+    count = f"{len(rotations)} samples"  # its labels are hidden
+    assert texts(tab, ".set > div") == [f"Same question, rotated: {line['unit']} · {count}"]
+
+
 SCROLL = """
 const done = arguments[0], list = document.getElementById('list');
 let step = 0, worst = 0, last = performance.now();

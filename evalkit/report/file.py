@@ -10,6 +10,7 @@ from typing import Any
 
 from evalkit import __version__
 from evalkit.card import Card, load_card
+from evalkit.console import listed
 from evalkit.errors import MediaError
 from evalkit.files import write_atomically
 from evalkit.media.load import canonical
@@ -23,9 +24,10 @@ from evalkit.report.printed import PrintedTable, document, plain_table
 from evalkit.report.table import build
 from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.results import report_gaps
-from evalkit.runs.samples import Cuts, Item, RunView, TaskView, layouts_of, open_view, tiles_of
+from evalkit.runs.samples import Cuts, Item, Judgement, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
-from evalkit.summary import outcome_text
+from evalkit.summary import of_official, outcome_text
+from evalkit.task import Task
 
 IMAGE_SIDE = 1024
 FRAME_SIDE = 320
@@ -183,14 +185,19 @@ def _worth_seeing(view: RunView, others: Mapping[str, Other]) -> Iterator[Item]:
 
 
 def _task(task: TaskView, album: Album, other: Other) -> dict[str, Any]:
-    samples = [_sample(item, album, other.get(item.sample.id)) for item in task.items]
+    samples = [_sample(task, item, album, other.get(item.sample.id)) for item in task.items]
     bare = sum(any(not medium["pictures"] for medium in sample["media"]) for sample in samples)
     note = f"{bare} of {len(samples)} samples are shown without their picture: {album.left_out()}." if bare else ""
-    return {"name": task.task.name, "note": note, "samples": samples, "metrics": {}} | task.summary.to_json()
+    judge = task.task.judge
+    rule = judge and {"system": judge.system, "retry": judge.retry, "temperatures": judge.temperatures}
+    content = {"name": task.task.name, "note": note, "samples": samples, "judge_rule": rule} | task.summary.to_json()
+    scales = {one.name: {"maximum": one.maximum, "decimals": one.decimals} for one in task.task.metrics}
+    return content | {"metrics": {name: one | scales.get(name, {}) for name, one in task.summary.metrics.items()}}
 
 
-def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
+def _sample(task: TaskView, item: Item, album: Album, other: tuple[Response, SampleScore] | None) -> dict[str, Any]:
     response, score, boxes = item.response, item.score, item.boxes
+    judgement = task.judgement(item)
     return {
         "id": item.sample.id,
         "question": " ".join(item.sample.question.split())[:120],
@@ -202,8 +209,10 @@ def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None
         "reason": score.reason,
         "value": score.value,
         "fixed": score.fixed,
-        "subset": score.subset,
-        "unit": score.unit,
+        "counted": task.counted(item),
+        "subsets": score.subsets,
+        "sets": list(_sets(task.task, score)),
+        "keys": dict(score.keys),
         "group": score.group,
         "tokens": [response.prompt_tokens, response.output_tokens],
         "tiles": tiles_of(item, album.cuts) or 0,
@@ -211,7 +220,20 @@ def _sample(item: Item, album: Album, other: tuple[Response, SampleScore] | None
         "media": [album.entry(one) for one in item.request.views],
         "boxes": boxes and {"reference": boxes.reference, "predicted": boxes.predicted, "iou": boxes.iou},
         "base": other and {"response": other[0].response, "value": other[1].value},
+        "judge": judgement and judgement._asdict() | {"replies": _replies(judgement)},
     }
+
+
+def _replies(judgement: Judgement) -> list[dict[str, Any]] | None:
+    return None if judgement.replies is None else [reply._asdict() for reply in judgement.replies]
+
+
+def _sets(task: Task, score: SampleScore) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each set of samples that a metric counts together with this one."""
+    names = dict.fromkeys(name for metric in task.metrics for name in metric.together)
+    yield from ((name, score.keys[name]) for name in names if name in score.keys)
+    if score.unit is not None:
+        yield "question, rotated", score.unit
 
 
 def _reference(gold: str | Box) -> str:
@@ -225,23 +247,32 @@ def _warnings(view: RunView, album: Album) -> Iterator[str]:
         if task.other_data:
             yield f"{task.task.name}: the data has changed: prompts or pictures differ from the run's"
     if view.missing:
-        yield f"data files are missing: {', '.join(view.missing)}"
+        yield f"data files are missing: {listed(view.missing)}"
 
 
 def _scores(folder: RunFolder) -> PrintedTable:
     """Return a line per metric of each task; values of the whole task are in the first line."""
+    judged = any(folder.summary(name).judge for name in folder.tasks)
     rows = []
     for name in folder.tasks:
         summary = folder.summary(name)
         fixed, digits = summary.fixed_score, summary.decimals
         of_all = [
             "-" if fixed is None else f"{fixed:.{digits}f}",
-            f"{summary.n} of {summary.expected_n}",
+            of_official(summary.n, summary.expected_n),
             outcome_text(summary.outcomes),
         ]
-        rows.append([name, summary.metric, *_measured(summary.to_json(), digits), *of_all])
-        rows += [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary.metrics.items()]
-    return plain_table(["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"], rows)
+        judge = [_judge(summary.judge)] if judged else []
+        rows.append([name, summary.metric, *_measured(summary.to_json(), digits), *of_all, *judge])
+        further = [[name, metric, *_measured(one, digits), "-", "", ""] for metric, one in summary.metrics.items()]
+        rows += [row + [""] * len(judge) for row in further]
+    head = ["task", "metric", "score", "95%", "fixed scorer", "n", "outcomes"]
+    return plain_table(head + ["judge"] * judged, rows)
+
+
+def _judge(judge: Mapping[str, Any] | None) -> str:
+    """Return the judge that a score rests on, for people."""
+    return "-" if judge is None else judge["name"] or "no judge"
 
 
 def _measured(measured: Mapping[str, Any], digits: int) -> list[str]:

@@ -86,7 +86,9 @@ def score_plots(folders: Sequence[RunFolder], card: Card) -> list[Plot]:
 
 def _parts(summary: TaskSummary) -> dict[str, Part]:
     return {
-        name: Part(one["score"], one.get("maximum", summary.maximum), one["n"], min(1, summary.decimals))
+        name: Part(
+            one["score"], one.get("maximum", summary.maximum), one["n"], min(1, summary.decimals), one.get("ci95")
+        )
         for name, one in summary.subsets.items()
     }
 

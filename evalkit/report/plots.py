@@ -141,17 +141,27 @@ def bar_plot(tables: Sequence[TableData], card: Card) -> Plot | None:
 
 
 class Part(NamedTuple):
-    """A sub-task or category of one run: its score, what it would be if all answers were right, and n."""
+    """A sub-task or category of one run: its score, what it would be if all answers were right, n and interval."""
 
     score: float
     maximum: float
     n: int
     decimals: int = 1
+    ci95: tuple[float, float] | None = None
 
     @property
     def percent(self) -> float:
         """The score in percent of the maximum."""
-        return 100 * self.score / self.maximum if self.maximum else 0.0
+        return self._percent(self.score)
+
+    @property
+    def whiskers(self) -> tuple[float, float]:
+        """Lengths of the interval's sides, percent of the maximum."""
+        low, high = self.ci95 or (self.score, self.score)
+        return max(0.0, self.percent - self._percent(low)), max(0.0, self._percent(high) - self.percent)
+
+    def _percent(self, value: float) -> float:
+        return 100 * value / self.maximum if self.maximum else 0.0
 
 
 def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
@@ -170,9 +180,13 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
         for number, (label, own) in enumerate(parts.items()):
             positions = [-(line + number * step) for line in range(len(names))]
             shown = [own.get(name, Part(0.0, 100.0, 0)) for name in names]
-            axes.barh(positions, [part.percent for part in shown], step, label=label, **bar_style(number))
+            whiskers = list(zip(*(part.whiskers for part in shown), strict=True))
+            axes.barh(
+                positions, [part.percent for part in shown], step, label=label, xerr=whiskers, **bar_style(number)
+            )
             for position, part in zip(positions, shown, strict=True):
-                text, end = f"{part.score:.{part.decimals}f}  (n {part.n})", (part.percent, position)
+                text = f"{part.score:.{part.decimals}f}  (n {part.n})"
+                end = part.percent + part.whiskers[1], position
                 axes.annotate(text, end, (3, 0), textcoords="offset points", va="center")
         axes.set_yticks([-(line + step * (len(parts) - 1) / 2) for line in range(len(names))], names)
         axes.set_xlim(0, 118)  # space for the numbers next to full bars
@@ -181,7 +195,12 @@ def subset_plot(task: str, parts: Mapping[str, Mapping[str, Part]]) -> Plot:
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
-    return Plot(f"subsets-{task}", f"{task}: sub-tasks and categories", "Score of each part of the task, with n.", draw)
+    return Plot(
+        f"subsets-{task}",
+        f"{task}: sub-tasks and categories",
+        "Score of each part of the task, with n and 95% interval.",
+        draw,
+    )
 
 
 def _panels(figure: Figure, count: int) -> list[Axes]:

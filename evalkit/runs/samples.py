@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from evalkit.card import Card
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
+from evalkit.judging import Judge, Judged, failed, settle
 from evalkit.media.decoder import Decoders
 from evalkit.metrics.boxes import Box, iou, official_box, parse_box
+from evalkit.metrics.sums import group_sums
 from evalkit.records import Layout, Recipe, Request, Response, Sample, SampleScore, View
 from evalkit.requests import build_requests, layouts, read_recipe, recipe_for
 from evalkit.runs.folder import RunFolder
+from evalkit.runs.judged import prompt_sha256
 from evalkit.runs.record import RunRecord, read_run
-from evalkit.runs.rescore import recorded
+from evalkit.runs.rescore import recorded, with_judgements
+from evalkit.runs.results import Answered
 from evalkit.runs.settings import task_settings
 from evalkit.selection import Job, select
 from evalkit.summary import TaskSummary
 from evalkit.task import Task
 
 Cuts = Mapping[View, Layout | None]
+
+# What became of a judge's reply: the one that counts, one that cannot be read, a failed or empty one, one that the
+# official code requests but never reads, one that the retry rule does not reach.
+Fate = Literal["counts", "unusable", "failed", "unread", "unused"]
 
 
 class Boxes(NamedTuple):
@@ -62,6 +70,34 @@ class Item(NamedTuple):
         return Boxes(gold, box if all(map(math.isfinite, box)) else None, overlap if math.isfinite(overlap) else 0.0)
 
 
+class Reply(NamedTuple):
+    """One reply of a judge.
+
+    Attributes:
+        text: the reply; None for a failed request.
+        attempt: 0-based, an index of ``Judge.temperatures``; None if the retry rule does not reach it.
+        fate: what became of it.
+    """
+
+    text: str | None
+    attempt: int | None
+    fate: Fate
+
+
+class Judgement(NamedTuple):
+    """What a judge is asked about an answer, and what it said.
+
+    Attributes:
+        prompt: of the first attempt, as the task asks now.
+        replies: one per request, in order; None if the judge of the score has not judged this answer.
+        other_prompt: whether the record says that another prompt was sent.
+    """
+
+    prompt: str
+    replies: list[Reply] | None
+    other_prompt: bool
+
+
 @dataclass(frozen=True, slots=True)
 class TaskView:
     """One task of a run.
@@ -71,12 +107,51 @@ class TaskView:
         summary: its entry of scores.json.
         items: its samples, in order.
         other_data: whether the data has changed, so that requests differ from the run's.
+        judged: the judge's exchanges that its score rests on; None without a judge.
     """
 
     task: Task
     summary: TaskSummary
     items: list[Item]
     other_data: bool
+    judged: Judged | None = None
+
+    def judgement(self, item: Item) -> Judgement | None:
+        """Return the judgement of a sample's answer; None if no judge is asked about it."""
+        judge, answer = self.task.judge, item.response.response
+        if judge is None or item.response.outcome.failed or item.score.value is None:
+            return None
+        prompt = judge.ask(item.sample, answer)
+        if prompt is None:
+            return None
+        exchange = self.judged.exchanges.get(item.sample.id) if self.judged else None
+        if exchange is None:
+            return Judgement(prompt, None, False)
+        sent = prompt_sha256(judge.system, prompt)
+        replies = list(_replies(judge, item.sample, answer, exchange.replies))
+        return Judgement(prompt, replies, exchange.prompt_sha256 not in (None, sent))
+
+    def counted(self, item: Item) -> bool:
+        """Return whether a sample is part of the official score: some answers leave the mean, right or wrong."""
+        metric = self.task.metrics[0]
+        alone = (group_sums(metric, [replace(item.score, value=value)]) for value in (0.0, 1.0))
+        return item.score.value is None or any(any(sums.totals.values()) for sums in alone)
+
+
+def _replies(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | None]) -> Iterator[Reply]:
+    """Yield a judge's replies, each with its fate under the retry rule."""
+    for number, text in enumerate(replies):
+        attempt = settle(judge, sample, answer, replies[:number]).attempt
+        fate: Fate = "unusable"
+        if attempt is None:
+            fate = "unused"
+        elif failed(judge, text):
+            fate = "failed"
+        elif settle(judge, sample, answer, replies[: number + 1]).score is not None:
+            fate = "counts"
+        elif attempt >= len(judge.temperatures) - judge.unread:
+            fate = "unread"
+        yield Reply(text, attempt, fate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +200,17 @@ def open_view(run: Path, folder: RunFolder, card: Card, data_root: str | None) -
         asked = settings.get("requests_sha256")
         now = task_settings(Job(task, recipe, samples, requests), root, None)["requests_sha256"]
         items = list(_items(run, task.name, samples, requests, responses, folder.lines(task.name)))
-        tasks.append(TaskView(task, folder.summary(task.name), items, asked is not None and asked != now))
+        summary = folder.summary(task.name)
+        judged = _judged(run, answered, summary)
+        tasks.append(TaskView(task, summary, items, asked is not None and asked != now, judged))
     return RunView(folder, record, root, tasks, selection.missing)
+
+
+def _judged(run: Path, answered: Answered, summary: TaskSummary) -> Judged | None:
+    """Return the exchanges of the judge that a score rests on; None without one, or if they are gone."""
+    name = summary.judge["name"] if summary.judge else None
+    found = with_judgements(run, answered, name).judged if name else None
+    return found if found and found.name == name else None
 
 
 def layouts_of(view: RunView) -> Cuts:

@@ -16,6 +16,8 @@ const media = (() => {
     return node;
   }
 
+  const number = (value, digits = 1) => (value === null || value === undefined ? "-" : value.toFixed(digits));
+
   const uri = (id) => {
     const stored = document.getElementById(id);
     return stored ? "data:image/jpeg;base64," + stored.textContent : null;
@@ -66,12 +68,16 @@ const media = (() => {
     return wrap;
   }
 
+  const nth = (s, medium) => (s.media.length > 1 ? `image ${s.media.indexOf(medium) + 1} of ${s.media.length}` : "image");
+
   function picture(s, medium, place, open) {
-    const when = medium.frames.length ? `frame ${place + 1} of ${medium.frames.length}` : `image of sample ${s.id}`;
+    const when = medium.frames.length ? `frame ${place + 1} of ${medium.frames.length}` : `${nth(s, medium)} of sample ${s.id}`;
     const img = el("img", { src: uri(`p${medium.pictures[place]}`), alt: when, decoding: "async", width: medium.width, height: medium.height });
     // Small pictures are shown some whole times larger, if they fit.
-    const times = Math.max(1, Math.floor(720 / Math.max(medium.width, medium.height)));
-    if (open && !medium.frames.length) img.style.width = `min(${times * medium.width}px, calc(62vh * ${medium.width / medium.height}))`;
+    const side = s.media.length > 1 ? 320 : 720;
+    const times = Math.max(1, Math.floor(side / Math.max(medium.width, medium.height)));
+    const height = s.media.length > 1 ? "26vh" : "62vh";
+    if (open && !medium.frames.length) img.style.width = `min(${times * medium.width}px, calc(${height} * ${medium.width / medium.height}))`;
     const inner = open ? el("button", { type: "button", "aria-label": `full size: ${when}`, onclick: open }, img) : img;
     const canvas = el("div", { class: "canvas" }, inner);
     if (!medium.frames.length) canvas.append(overlay(s, medium), tags(s, medium));
@@ -98,23 +104,34 @@ const media = (() => {
     const thumbnail = medium.tiles > columns * rows ? " and the thumbnail" : "";
     const enlarged = medium.enlarge > 1 ? `, enlarged ${medium.enlarge} × before tiling` : "";
     const size = medium.width ? `${medium.width} × ${medium.height} px${enlarged} · ` : "";
-    figure.append(el("figcaption", { class: "soft" }, `${size}${medium.grid ? cut + thumbnail + " · " : ""}${medium.path}`));
+    const place = s.media.length > 1 ? el("b", {}, `Image ${s.media.indexOf(medium) + 1} `) : null;
+    figure.append(el("figcaption", { class: "soft" }, place, `${size}${medium.grid ? cut + thumbnail + " · " : ""}${medium.path}`));
     return figure;
   }
 
+  function mediaViews(s) {
+    const figures = s.media.map((medium) => mediaView(s, medium));
+    if (figures.length < 2) return figures;
+    const marker = s.merged ? "one <image> marker for all" : "one <image> marker each";
+    return [el("p", { class: "soft" }, `${figures.length} images, ${s.tiles || "unknown"} tiles, ${marker}`), el("div", { class: "gallery" }, ...figures)];
+  }
+
+  // Full size, with steps through the frames of a video or the images of a sample.
   function view(s, medium, place) {
-    const body = $("viewer-body");
-    const show = (next) => {
-      place = (next + medium.pictures.length) % medium.pictures.length;
-      body.replaceChildren(picture(s, medium, place, null));
-      $("viewer-title").textContent = medium.frames.length ? seconds(medium.frames[place]) : medium.path;
+    const all = s.media.flatMap((one) => one.pictures.map((_, index) => [one, index]));
+    let at = all.findIndex(([one, index]) => one === medium && index === place);
+    const step = (by) => {
+      at = (at + by + all.length) % all.length;
+      const [one, index] = all[at];
+      $("viewer-body").replaceChildren(picture(s, one, index, null));
+      $("viewer-title").textContent = one.frames.length ? seconds(one.frames[index]) : s.media.length > 1 ? `${nth(s, one)} · ${one.path}` : one.path;
     };
-    $("viewer-steps").hidden = medium.pictures.length < 2;
-    $("viewer-prev").onclick = () => show(place - 1);
-    $("viewer-next").onclick = () => show(place + 1);
-    show(place);
+    $("viewer-steps").hidden = all.length < 2;
+    $("viewer-prev").onclick = () => step(-1);
+    $("viewer-next").onclick = () => step(1);
+    step(0);
     if (!$("viewer").open) $("viewer").showModal();
   }
 
-  return { $, el, uri, mediaView };
+  return { $, el, uri, number, mediaViews };
 })();

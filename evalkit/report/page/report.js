@@ -1,26 +1,29 @@
-// The list of samples, one sample, the tasks, the keys. Follows media.js in the same script.
+// The list of samples, the tasks, the keys. Follows media.js and sample.js in the same script.
 (() => {
   const ROW = 64;
   const MARGIN = 8;
-  const { $, el, uri, mediaView } = media;
+  const { $, el, uri, number } = media;
+  const { verdict } = sample;
   const content = JSON.parse(document.getElementById("content").textContent);
-  const state = { task: null, filters: new Set(), subset: "", words: "", sort: "order", shown: [], at: 0 };
-  const number = (value, digits = 1) => (value === null || value === undefined ? "-" : value.toFixed(digits));
+  const state = { task: null, filters: new Set(), subset: "", words: "", sort: "order", shown: [], at: 0, current: null };
 
-  // --- What a sample is -------------------------------------------------------------------------------------------
-  const FAILED = new Set(["media_error", "model_error", "missing"]);
+  // --- What is shown, and in which order --------------------------------------------------------------------------
   const FILTERS = [
     ["right", "Right", (s) => s.value >= 1 && s.value !== null],
     ["partly", "Partly right", (s) => s.value > 0 && s.value < 1],
-    ["wrong", "Wrong", (s) => s.value !== null && s.value <= 0],
+    ["wrong", "Wrong", (s) => s.value !== null && s.value <= 0 && s.outcome !== "unjudged" && !sample.FAILED.has(s.outcome)],
     ["unparsed", "Unparsed", (s) => s.outcome === "unparsed"],
+    ["unjudged", "Unjudged", (s) => s.outcome === "unjudged"],
     ["truncated", "Truncated", (s) => s.outcome === "truncated"],
-    ["failed", "No answer", (s) => FAILED.has(s.outcome)],
+    ["failed", "No answer", (s) => sample.FAILED.has(s.outcome)],
+    ["uncounted", "Not counted officially", (s) => !s.counted],
     ["disagree", "Official and fixed disagree", (s) => s.fixed !== null && s.fixed !== s.value],
     ["worse", "Worse than the other run", (s) => s.change < 0],
     ["better", "Better than the other run", (s) => s.change > 0],
     ["pictured", "With picture", (s) => s.media.some((m) => m.pictures.length)],
   ];
+  // These apply to few tasks: their buttons are absent where no sample is so, not just disabled.
+  const RARE = new Set(["unjudged", "uncounted"]);
   const SORTS = [
     ["order", "Order of the data", (s) => s.place],
     ["low", "Lowest score first", (s) => s.value ?? 2],
@@ -31,57 +34,10 @@
     ["change", "Largest change first", (s) => -Math.abs(s.change ?? 0)],
   ];
 
-  function verdict(s) {
-    if (FAILED.has(s.outcome)) return ["!", "no answer", "bad"];
-    const odd = { unparsed: ["?", "unparsed", "odd"], truncated: ["…", "truncated", "odd"] }[s.outcome];
-    if (s.value === null) return odd || ["–", "no label", "soft"];
-    if (s.value >= 1) return ["✓", odd ? `right, ${s.outcome}` : "right", "good"];
-    if (odd) return odd;
-    return s.value > 0 ? ["◐", `partly ${s.value.toFixed(2)}`, "odd"] : ["✗", "wrong", "bad"];
-  }
-
-  function prepare(task) {
-    if (task.ready) return;
-    task.samples.forEach((s, place) => {
-      s.place = place;
-      s.change = s.base && s.base.value !== null && s.value !== null ? s.value - s.base.value : null;
-      s.text = [s.id, s.prompt, s.response, s.answer ?? "", ...s.references, s.subset ?? ""].join("\n").toLowerCase();
-    });
-    task.ready = true;
-  }
-
   // --- One sample -------------------------------------------------------------------------------------------------
-  function block(title, text) {
-    return el("div", {}, el("h3", {}, title), el("pre", { tabindex: "0" }, text === "" || text === null ? "(empty)" : text));
-  }
-
-  function boxLegend(boxes) {
-    const none = boxes.predicted ? "" : "no box in the answer";
-    return el("p", { class: "legend" },
-      el("span", {}, el("i"), "reference (solid)"), el("span", {}, el("i", { class: "dash" }), none || "predicted (dashed)"),
-      el("b", {}, `IoU ${boxes.iou.toFixed(3)}`), boxes.iou >= content.iou ? `at least ${content.iou}: counts` : `below ${content.iou}: does not count`);
-  }
-
-  function facts(s) {
-    const list = el("dl");
-    const add = (name, value) => {
-      if (value !== null && value !== undefined && value !== "") list.append(el("dt", {}, name), el("dd", {}, String(value)));
-    };
-    add("outcome", s.reason ? `${s.outcome}: ${s.reason}` : s.outcome);
-    add("score of this sample", s.value === null ? "labels are hidden" : number(s.value, 3));
-    if (s.fixed !== null && s.fixed !== s.value) add("with the fixed scorer", number(s.fixed, 3));
-    add("sub-task or category", s.subset);
-    add("rotation of question", s.unit);
-    add("media group", s.group);
-    add("tiles", s.tiles || null);
-    add("prompt tokens", s.tokens[0]);
-    add("answer tokens", s.tokens[1]);
-    return list;
-  }
-
   function detail() {
     const pane = $("detail");
-    const s = state.shown[state.at];
+    const s = state.current;
     pane.scrollTop = 0;
     if (!s) return pane.replaceChildren(el("p", { class: "soft" }, "No sample."));
     const [sign, word, kind] = verdict(s);
@@ -91,19 +47,8 @@
       el("button", { type: "button", "aria-label": "next sample", onclick: step(1) }, "→"),
       el("b", { class: "grow" }, `${s.id}`),
       el("span", { class: kind }, `${sign} ${word}`),
-      el("span", { class: "soft" }, `${state.at + 1} of ${state.shown.length}`));
-    const pictures = s.media.map((medium) => mediaView(s, medium));
-    const parts = [bar, ...pictures];
-    if (s.boxes) parts.push(boxLegend(s.boxes));
-    parts.push(el("div", { class: "pair" }, block("Answer, raw", s.response), block("Answer, as parsed", s.answer ?? "nothing could be parsed")));
-    parts.push(block(s.references.length === 1 ? "Reference" : `References (${s.references.length})`, s.references.join("\n") || "hidden"));
-    if (s.base) {
-      const change = s.change === null || s.change === 0 ? "same score" : s.change > 0 ? "this run is better" : "this run is worse";
-      parts.push(block(`Answer of ${content.base} (${change})`, s.base.response));
-    }
-    parts.push(block(`Prompt (user turn, <image> where ${s.merged ? "the tiles of all images go" : "each image goes"})`, s.prompt), facts(s));
-    pane.replaceChildren(...parts);
-    return pane;
+      el("span", { class: "soft" }, listed() ? `${state.at + 1} of ${state.shown.length}` : "outside the filtered list"));
+    pane.replaceChildren(bar, ...sample.parts(state.task, s, content, visit));
   }
 
   // --- The list ---------------------------------------------------------------------------------------------------
@@ -112,7 +57,7 @@
     const shown = s.media.find((m) => m.pictures.length);
     const thumbnail = shown ? el("img", { src: uri(`t${shown.pictures[0]}`), alt: "", decoding: "async" }) : el("div", { class: "none" }, "no picture");
     const node = el("div", {
-      class: "row", role: "option", id: `row${at}`, "aria-selected": String(at === state.at), "aria-setsize": state.shown.length, "aria-posinset": at + 1,
+      class: "row", role: "option", id: `row${at}`, "aria-selected": String(s === state.current), "aria-setsize": state.shown.length, "aria-posinset": at + 1,
       "aria-label": `${s.id}: ${word}`, onclick: () => { select(at); $("list").focus(); },
     },
       thumbnail,
@@ -129,29 +74,42 @@
     const rows = [];
     for (let at = first; at < last; at++) rows.push(row(state.shown[at], at));
     $("spacer").replaceChildren(...rows);
-    if (state.shown.length) list.setAttribute("aria-activedescendant", `row${state.at}`);
+    if (listed()) list.setAttribute("aria-activedescendant", `row${state.at}`);
     else list.removeAttribute("aria-activedescendant");
   }
 
-  function select(at, scroll = true) {
+  const listed = () => state.current !== null && state.shown[state.at] === state.current;
+
+  function show(s) {
+    state.current = s;
+    draw();
+    detail();
+    if (s) history.replaceState(null, "", `#${encodeURIComponent(state.task.name)}/${encodeURIComponent(s.id)}`);
+  }
+
+  function select(at) {
     if (!state.shown.length) return;
     state.at = Math.max(0, Math.min(state.shown.length - 1, at));
     const list = $("list");
-    if (scroll) {
-      if (state.at * ROW < list.scrollTop) list.scrollTop = state.at * ROW;
-      const end = (state.at + 1) * ROW - list.clientHeight;
-      if (end > list.scrollTop) list.scrollTop = end;
-    }
-    draw();
-    detail();
-    history.replaceState(null, "", `#${encodeURIComponent(state.task.name)}/${encodeURIComponent(state.shown[state.at].id)}`);
+    if (state.at * ROW < list.scrollTop) list.scrollTop = state.at * ROW;
+    const end = (state.at + 1) * ROW - list.clientHeight;
+    if (end > list.scrollTop) list.scrollTop = end;
+    show(state.shown[state.at]);
+  }
+
+  // Another sample of a set: the filters stay, even if they leave it out of the list.
+  function visit(s) {
+    const at = state.shown.indexOf(s);
+    if (at < 0) show(s);
+    else select(at);
+    $("list").focus();
   }
 
   function refresh(keep = null) {
     const tests = FILTERS.filter(([key]) => state.filters.has(key)).map(([, , test]) => test);
     const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
     state.shown = state.task.samples.filter((s) =>
-      tests.every((test) => test(s)) && (!state.subset || s.subset === state.subset) && words.every((word) => s.text.includes(word)));
+      tests.every((test) => test(s)) && (!state.subset || s.subsets.includes(state.subset)) && words.every((word) => s.text.includes(word)));
     const key = SORTS.find(([name]) => name === state.sort)[2];
     state.shown.sort((a, b) => key(a) - key(b) || a.place - b.place);
     $("spacer").style.height = `${state.shown.length * ROW}px`;
@@ -161,7 +119,7 @@
     $("list").scrollTop = 0;
     state.at = 0;
     if (state.shown.length) select(Math.max(0, at));
-    else { draw(); detail(); }
+    else show(null);
   }
 
   function chips() {
@@ -175,36 +133,73 @@
         refresh();
       };
       const other = key === "worse" || key === "better";
-      return other && !content.base ? null : button;
+      return (other && !content.base) || (RARE.has(key) && !count) ? null : button;
     });
     $("chips").replaceChildren(...nodes.filter(Boolean));
   }
 
   // --- One task ---------------------------------------------------------------------------------------------------
+  // Digits of a score next to others; points of a short scale (0 to 3) need all of theirs.
+  const fewDigits = (decimals, maximum) => (maximum < 10 ? decimals : Math.min(1, decimals));
+  const interval = (ci95, digits) => (ci95 ? `[${number(ci95[0], digits)}, ${number(ci95[1], digits)}]` : "");
+
   function scoreLine(task) {
-    const n = task.n === task.expected_n ? `n ${task.n}` : `partial: n ${task.n} of ${task.expected_n}`;
-    const digits = Math.min(1, task.decimals);
-    const score = task.score === null ? "no local labels" : `${number(task.score, task.decimals)}`;
-    const ci = task.ci95 ? ` 95% [${number(task.ci95[0], digits)}, ${number(task.ci95[1], digits)}]` : "";
-    const fixed = task.fixed_score === null ? "" : ` · fixed scorer ${number(task.fixed_score, task.decimals)}`;
-    const more = Object.entries(task.metrics).map(([name, found]) => ` · ${name} ${number(found.score, task.decimals)}`).join("");
+    const official = task.expected_n === null ? `n ${task.n} of ?` : `partial: n ${task.n} of ${task.expected_n}`;
+    const n = task.n === task.expected_n ? `n ${task.n}` : official;
+    const measured = (name, { score, ci95, decimals = task.decimals, maximum = task.maximum }) =>
+      `${name} ${number(score, decimals)}${ci95 ? ` 95% ${interval(ci95, fewDigits(decimals, maximum))}` : ""}`;
+    const score = task.score === null ? `${task.metric} no local labels` : measured(task.metric, task);
+    const fixed = task.fixed_score === null ? [] : [`fixed scorer ${number(task.fixed_score, task.decimals)}`];
+    const more = Object.entries(task.metrics).map(([name, found]) => measured(name, found));
     const outcomes = Object.entries(task.outcomes).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`).join(", ");
-    return `${task.metric} ${score}${ci}${fixed}${more} · ${n} · ${outcomes}`;
+    // Lines break between these, not inside an interval.
+    return [score, ...fixed, ...more, n, outcomes].flatMap((part, place) => [place ? " · " : "", el("span", {}, part)]);
+  }
+
+  function judgeLine({ judge }) {
+    if (!judge) return "";
+    const other = judge.name === judge.card ? "" : ` (card: ${judge.card})`;
+    const unused = judge.unused_replies ? ` · replies that the retry rule does not use: ${judge.unused_replies}` : "";
+    const judged = judge.asked ? `judged ${judge.judged} of the ${judge.asked} answers that need it` : "no answer needs it";
+    return `${judge.name ? `Judge: ${judge.name}` : "No judge"}${other} · ${judged}${unused}`;
+  }
+
+  function track({ score, ci95, maximum }) {
+    const percent = (value) => Math.max(0, Math.min(100, maximum ? (100 * value) / maximum : 0));
+    const fill = el("div", { class: "fill" });
+    fill.style.width = `${percent(score)}%`;
+    const whisker = ci95 ? el("div", { class: "ci" }) : null;
+    if (whisker) Object.assign(whisker.style, { left: `${percent(ci95[0])}%`, width: `${percent(ci95[1]) - percent(ci95[0])}%` });
+    return el("td", { "aria-hidden": "true" }, el("div", { class: "track" }, fill, whisker));
+  }
+
+  // Bars, one line each: [label, a score with its interval, further cells].
+  function barTable(head, lines, digits) {
+    const rows = lines.map(([label, one, ...cells]) => el("tr", {}, el("th", { scope: "row" }, label), track(one),
+      ...[number(one.score, digits), interval(one.ci95, digits) || one.ci95_reason || "-", ...cells].map((cell) => el("td", {}, String(cell)))));
+    const titles = [head[0], null, ...head.slice(1)].map((title) => (title === null ? el("td") : el("th", { scope: "col" }, title)));
+    return el("table", { class: "bars" }, el("thead", {}, el("tr", {}, ...titles)), el("tbody", {}, ...rows));
   }
 
   function bars(task) {
-    const names = Object.keys(task.subsets);
-    const box = $("subsets");
-    box.hidden = !names.length;
-    const grid = el("div", { class: "bars" });
-    for (const name of names) {
-      const { score, n, maximum = task.maximum } = task.subsets[name];
-      const fill = el("div", { class: "fill" });
-      fill.style.width = `${Math.max(0, Math.min(100, maximum ? 100 * score / maximum : 0))}%`;
-      const pick = el("button", { type: "button", onclick: () => { $("subset").value = name; state.subset = name; refresh(); } }, name);
-      grid.append(pick, el("div", { class: "track", "aria-hidden": "true" }, fill), el("span", {}, `${number(score, Math.min(1, task.decimals))} (n ${n})`));
+    const digits = fewDigits(task.decimals, task.maximum);
+    const { metrics, subsets } = task;
+    const further = Object.keys(metrics);
+    const tables = [];
+    if (further.length && task.score !== null) {
+      const whole = [[task.metric, task], ...further.map((name) => [name, { maximum: 100, ...metrics[name] }])];
+      tables.push(barTable(["metric", "score", "95%"], whole, digits));
     }
-    $("bars").replaceChildren(grid);
+    const inner = (one) => (one ? `${number(one.score, digits)} ${interval(one.ci95, digits)}` : "-");
+    const lines = Object.entries(subsets).map(([name, one]) => [
+      el("button", { type: "button", onclick: () => { $("subset").value = name; state.subset = name; refresh(); } }, name),
+      { maximum: task.maximum, ...one }, one.n, ...further.map((metric) => inner(one.metrics?.[metric])),
+    ]);
+    if (lines.length) tables.push(barTable(["sub-task", task.metric, "95%", "n", ...further], lines, digits));
+    $("subsets").hidden = !tables.length;
+    $("bars").replaceChildren(...tables);
+    // A sample may be in several subsets; without labels they have no scores, but samples can be picked by them.
+    const names = [...new Set([...Object.keys(subsets), ...task.samples.flatMap((s) => s.subsets)])];
     $("subset").replaceChildren(el("option", { value: "" }, "all sub-tasks"), ...names.map((name) => el("option", { value: name }, name)));
     $("subset").hidden = !names.length;
   }
@@ -219,14 +214,16 @@
     $("task").hidden = !task;
     state.task = task || null;
     if (!task) return;
-    prepare(task);
+    sample.prepare(task);
     Object.assign(state, { filters: new Set(), subset: "", words: "", sort: "order" });
     $("search").value = "";
     $("sort").value = "order";
     $("task-name").textContent = task.name;
-    $("task-score").textContent = scoreLine(task);
-    $("task-note").textContent = task.note;
-    $("task-note").hidden = !task.note;
+    $("task-score").replaceChildren(...scoreLine(task));
+    for (const [id, text] of [["task-judge", judgeLine(task)], ["task-note", task.note]]) {
+      $(id).textContent = text;
+      $(id).hidden = !text;
+    }
     $("tools-boxes").hidden = !task.samples.some((s) => s.boxes);
     bars(task);
     chips();
@@ -236,7 +233,7 @@
   function navigation() {
     const entry = (name, label, score) => el("button", { type: "button", "data-task": name, title: label, onclick: () => { history.replaceState(null, "", `#${encodeURIComponent(name)}`); open(name); } },
       el("span", {}, label), el("span", {}, score));
-    $("nav").replaceChildren(entry("", "Summary", ""), ...content.tasks.map((task) => entry(task.name, task.name, number(task.score, Math.min(1, task.decimals)))));
+    $("nav").replaceChildren(entry("", "Summary", ""), ...content.tasks.map((task) => entry(task.name, task.name, number(task.score, fewDigits(task.decimals, task.maximum)))));
   }
 
   function toggle(id, className) {
