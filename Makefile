@@ -13,12 +13,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+JUDGED := mmvet,mmvet_turbo,mathvista_testmini,mmbench_video_8f,mmbench_video_16f
+
 run: env
 	$(BIN)/evalkit demo --out demo
 	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
 		--model demo/checkpoint --card internvl2 --data-root demo --out runs/demo
 	$(BIN)/torchrun --standalone --nproc-per-node 2 -m evalkit run \
-		--model demo/checkpoint --tasks docvqa_val,mmbench_dev_en,mmbench_dev_cn --data-root demo --out runs/demo
+		--model demo/checkpoint --tasks docvqa_val,infovqa_val,ai2d_test_no_mask,mmbench_dev_en,mmbench_dev_cn --data-root demo --out runs/demo
+	$(BIN)/evalkit judge runs/demo --judge replay:demo/judges --tasks $(JUDGED)
 	$(BIN)/evalkit table runs/demo --format md
 	$(BIN)/evalkit check runs/demo --baseline results/demo-baseline
 

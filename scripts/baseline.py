@@ -2,7 +2,8 @@
 
     python scripts/baseline.py runs/demo results/demo-baseline
 
-Kept are run.json, scores.json, card.md and each task's predictions and scores; of the data root only the last folder.
+Kept are run.json, scores.json, card.md and each task's predictions, scores and judgements; of the data root only the
+last folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import json
 import shutil
 from pathlib import Path
 
-FILES = ("scores.json", "card.md", "*/predictions.jsonl", "*/scores.jsonl")
+FILES = (
+    "scores.json", "card.md", "*/predictions.jsonl", "*/scores.jsonl", "*/judged/*/judge.json",
+    "*/judged/*/replies.jsonl",
+)  # fmt: skip
 
 
 def keep(run: Path, out: Path) -> None:

@@ -25,7 +25,7 @@ from evalkit.models.internvl2.tokenizer import ChatTokenizer
 from evalkit.records import View
 from evalkit.requests import build_requests, recipe_for
 from evalkit.task import Task
-from scripts.demo.choices import _rows, rotate, thing
+from scripts.demo.choices import rotate, rotated_rows, thing
 from scripts.demo.clips import FRAMES, SUBTASKS
 from scripts.demo.files import write_tsv
 from scripts.demo.layout import WRITERS, write_all
@@ -300,7 +300,7 @@ def test_lessons_ask_as_evalkit_does(written: Path) -> None:
 def test_choices_are_worded_as_the_tasks_word_them(written: Path, tmp_path: Path) -> None:
     image, questions = thing(Random(4))
     for question in questions:
-        rows = list(_rows([(image, question)], "en", "dev"))
+        rows = list(rotated_rows([(image, question)], "en", "dev"))
         write_tsv(tmp_path / "data" / "mmbench" / "mmbench_dev_20230712.tsv", list(rows[0]), rows)
         samples = mmbench.TASKS[0].load(DataRoot(tmp_path))
         turns = [choice_turn(question, "en", turn) for turn in range(len(question.options))]

@@ -15,7 +15,7 @@ def add(commands: Subparsers) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Write the embedded demo: data of all six benchmarks and a tiny trained checkpoint."""
+    """Write the embedded demo: data of every benchmark, a tiny trained checkpoint and a made-up judge's replies."""
     from evalkit.demo import write_demo
 
     paths = write_demo(Path(args.out))
@@ -23,4 +23,6 @@ def command(args: argparse.Namespace) -> int:
         f"data root:  {paths.data_root}\ncheckpoint: {paths.checkpoint} (tiny: its scores say nothing about InternVL2)"
     )
     print(f"next: evalkit run --model {paths.checkpoint} --card internvl2 --data-root {paths.data_root} --out RUN")
+    judged = ",".join(sorted(folder.name for folder in paths.judges.iterdir()))
+    print(f"then: evalkit judge RUN --judge replay:{paths.judges} --tasks {judged} (made-up replies)")
     return 0

@@ -17,6 +17,7 @@ from evalkit.errors import UsageError
 ARCHIVE = Path(__file__).parent / "data.tar.xz"  # the marker is its first member
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 MARKER = "demo.json"
+JUDGES = "judges"  # folder of a made-up judge's replies: <task>/predictions.jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,16 @@ class DemoPaths:
     Attributes:
         data_root: folder that holds ``data/``, for ``--data-root``.
         checkpoint: checkpoint folder, for ``--model``.
+        judges: a made-up judge's replies, for ``evalkit judge --judge replay:...``.
     """
 
     data_root: Path
     checkpoint: Path
+    judges: Path
 
 
 def write_demo(out: Path) -> DemoPaths:
-    """Write the demo: ``data/`` with all six benchmarks, ``checkpoint/`` and the marker ``demo.json``.
+    """Write the demo: ``data/`` with every benchmark, ``judges/``, ``checkpoint/`` and the marker ``demo.json``.
 
     The same demo in ``out`` is rewritten in place, byte for byte.
 
@@ -54,7 +57,7 @@ def write_demo(out: Path) -> DemoPaths:
         shutil.copytree(CHECKPOINT, out / "checkpoint", copy_function=shutil.copyfile, dirs_exist_ok=True)
     except OSError as error:
         raise UsageError(f"demo folder {out} cannot be written: {error.strerror or error}") from error
-    return DemoPaths(data_root=out, checkpoint=out / "checkpoint")
+    return DemoPaths(data_root=out, checkpoint=out / "checkpoint", judges=out / JUDGES)
 
 
 def _members() -> Iterator[tuple[str, bytes]]:

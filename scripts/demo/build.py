@@ -15,20 +15,20 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from evalkit.demo import ARCHIVE, MARKER
+from evalkit.demo import ARCHIVE, JUDGES, MARKER
 from scripts.demo.layout import write_all
 
 
 def pack(folder: Path) -> bytes:
-    """Return a demo's marker and data as a tar.xz: the same bytes for the same files.
+    """Return a demo's marker, data and judge as a tar.xz: the same bytes for the same files.
 
     Args:
         folder: what ``write_all`` drew.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        data = sorted((path for path in (folder / "data").rglob("*") if path.is_file()), key=Path.as_posix)
-        for path in (folder / MARKER, *data):
+        drawn = (path for name in ("data", JUDGES) for path in (folder / name).rglob("*") if path.is_file())
+        for path in (folder / MARKER, *sorted(drawn, key=Path.as_posix)):
             member = tarfile.TarInfo(path.relative_to(folder).as_posix())  # mode 644, time, user and group 0
             member.size = path.stat().st_size
             archive.addfile(member, io.BytesIO(path.read_bytes()))

@@ -146,7 +146,8 @@ def lantern(rng: Random) -> Picture:
         draw.rectangle(box, fill=(200, 160, 50))
     for x in (50, 59, 68):
         draw.line((x, 93, x, 113), fill=(200, 160, 50), width=2)
-    return _cultural(rng, image, "图中的灯笼是什么颜色？", tint, COLOUR_WORDS, "traditional_show")
+    text = Word("What color is the lantern?", "图中的灯笼是什么颜色？")
+    return _cultural(rng, image, text, tint, COLOUR_WORDS, "traditional_show")
 
 
 def pagoda(rng: Random) -> Picture:
@@ -160,9 +161,8 @@ def pagoda(rng: Random) -> Picture:
         draw.rectangle((54, bottom - 12, 64, bottom - 1), fill=(70, 50, 40))
         draw.rectangle((59 - half - 9, bottom - 23, 59 + half + 9, bottom - 17), fill=(70, 74, 84))
     _note_number(image, storeys)
-    return _cultural(
-        rng, image, "图中的宝塔有几层？", _numbers([storeys])[0], _numbers(range(1, 5)), "scenery_building"
-    )
+    text, options = Word("How many storeys does the pagoda have?", "图中的宝塔有几层？"), _numbers(range(1, 5))
+    return _cultural(rng, image, text, options[storeys - 1], options, "scenery_building")
 
 
 def coin(rng: Random) -> Picture:
@@ -172,7 +172,8 @@ def coin(rng: Random) -> Picture:
     for width, tint in ((110, (150, 104, 40)), (100, (196, 148, 66))):
         ImageDraw.Draw(image).ellipse(centred(59, 59, width), fill=tint)
     draw_shape(image, hole.en, (228, 220, 206), centred(59, 59, 44))
-    return _cultural(rng, image, "图中铜钱的孔是什么形状？", hole, SHAPE_WORDS, "cultural_relic")
+    text = Word("What shape is the hole of the coin?", "图中铜钱的孔是什么形状？")
+    return _cultural(rng, image, text, hole, SHAPE_WORDS, "cultural_relic")
 
 
 def skewer(rng: Random) -> Picture:
@@ -185,8 +186,8 @@ def skewer(rng: Random) -> Picture:
         draw.ellipse(centred(20 + place * 26, 59, 25), fill=RGB["red"])
         draw.ellipse(centred(16 + place * 26, 54, 6), fill=(250, 200, 200))
     _note_number(image, berries)
-    options = _numbers(range(1, 5))
-    return _cultural(rng, image, "图中的糖葫芦有几颗果子？", options[berries - 1], options, "food_clothes")
+    text, options = Word("How many berries are on the skewer?", "图中的糖葫芦有几颗果子？"), _numbers(range(1, 5))
+    return _cultural(rng, image, text, options[berries - 1], options, "food_clothes")
 
 
 def bamboo(rng: Random) -> Picture:
@@ -199,12 +200,12 @@ def bamboo(rng: Random) -> Picture:
             draw.rounded_rectangle((x - 5, top, x + 5, top + 25), 3, fill=(60, 110, 70))
         draw.polygon([(x + 5, 30), (x + 14, 21), (x + 12, 33)], fill=(60, 110, 70))
     _note_number(image, stalks)
-    options = _numbers(range(1, 5))
-    return _cultural(rng, image, "画中有几根竹子？", options[stalks - 1], options, "calligraphy_painting")
+    text, options = Word("How many stalks of bamboo are in the picture?", "画中有几根竹子？"), _numbers(range(1, 5))
+    return _cultural(rng, image, text, options[stalks - 1], options, "calligraphy_painting")
 
 
-def _cultural(rng: Random, image: Image.Image, text: str, right: Word, pool: Sequence[Word], category: str) -> Picture:
-    return Picture(image, [_ask(rng, "", text, right, pool, (category, ""))])
+def _cultural(rng: Random, image: Image.Image, text: Word, right: Word, pool: Sequence[Word], category: str) -> Picture:
+    return Picture(image, [_ask(rng, *text, right, pool, (category, ""))])
 
 
 Maker = Callable[[Random], Picture]
@@ -236,8 +237,8 @@ def write_mmbench(data: Path, count: int, rng: Random) -> None:
     questions = {split: _make(MMBENCH, count, rng) for split in ("dev", "test")}
     for file, split, language in MMBENCH_FILES:
         columns = (*_HEAD, *(("answer",) if split == "dev" else ()), *_TAIL)
-        write_tsv(folder / file, columns, _rows(questions[split], language, split))
-    rows = _rows(_make(CCBENCH, count, rng), "cn", "dev")
+        write_tsv(folder / file, columns, rotated_rows(questions[split], language, split))
+    rows = rotated_rows(_make(CCBENCH, count, rng), "cn", "dev")
     write_tsv(folder / "CCBench_legacy.tsv", CCBENCH_COLUMNS, rows)
 
 
@@ -251,7 +252,7 @@ def _make(makers: Sequence[Maker], count: int, rng: Random) -> list[Asked]:
     return asked
 
 
-def _rows(asked: Sequence[Asked], language: str, split: str) -> Iterator[dict[str, Any]]:
+def rotated_rows(asked: Sequence[Asked], language: str, split: str) -> Iterator[dict[str, Any]]:
     """Yield the table's rows: all questions as they are, then by their first, second and third rotation."""
     images = [jpeg_base64(image) for image, _ in asked]
     for turn in range(len(LETTERS)):

@@ -14,17 +14,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from evalkit.demo import JUDGES
+
 _JPEG_QUALITY = 92
+# A judge that nobody asked: its name says so wherever a score that rests on it is shown.
+JUDGE = "made-up-demo-judge"
 
 
 def write_json(path: Path, content: object) -> None:
     """Write one JSON document."""
-    _write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object per line."""
-    _write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -33,7 +37,7 @@ def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     table = csv.DictWriter(text, columns, restval="", extrasaction="ignore", delimiter="\t", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    _write_text(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def save_image(path: Path, image: Image.Image) -> None:
@@ -55,6 +59,30 @@ def jpeg(image: Image.Image) -> bytes:
 def jpeg_base64(image: Image.Image) -> str:
     """Return an image as the text that the TSV files hold."""
     return base64.b64encode(jpeg(image)).decode("ascii")
+
+
+def png(image: Image.Image, colours: int = 64) -> bytes:
+    """Return an image as a small PNG file: drawings need few colours.
+
+    Args:
+        image: an RGB image.
+        colours: of the palette; 0: no palette.
+    """
+    buffer = io.BytesIO()
+    kept = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
+    kept.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def png_base64(image: Image.Image, colours: int = 64) -> str:
+    """Return an image as the text that the TSV files hold (arguments as in ``png``)."""
+    return base64.b64encode(png(image, colours)).decode("ascii")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def save_clip(path: Path, frames: Sequence[Image.Image], fps: int) -> None:
@@ -90,6 +118,18 @@ def _save_mp4(path: Path, frames: Sequence[Image.Image], fps: int) -> None:
         container.mux(stream.encode(None))
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8"))
+def write_text(path: Path, text: str) -> None:
+    """Write a text file and its folder."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_judge(data: Path, task: str, replies: Mapping[str, Sequence[str]]) -> None:
+    """Write made-up replies of a judge, as ``evalkit judge RUN --judge replay:FOLDER`` reads them.
+
+    Args:
+        data: the data folder; the judge's folder is beside it.
+        task: whose answers are judged.
+        replies: what the judge says about the answer to a sample, whatever that is, by the sample's id.
+    """
+    lines = ({"id": key, "replies": list(said), "model": JUDGE} for key, said in replies.items())
+    write_jsonl(data.parent / JUDGES / task / "predictions.jsonl", lines)

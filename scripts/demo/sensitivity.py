@@ -44,6 +44,7 @@ from evalkit.records import Recipe
 from evalkit.selection import build_jobs, select
 
 BASELINE = Path("results/demo-baseline")
+FEWEST = 100  # samples of a task that the model was trained for
 BENCHMARKS = ("docvqa", "chartqa", "textvqa", "mmbench", "ccbench", "mvbench", "refcoco")
 
 Patch = AbstractContextManager[Any]
@@ -191,10 +192,16 @@ class Finding(NamedTuple):
     changed: float
 
 
+def trained_tasks(baseline: Path) -> list[str]:
+    """Return the tasks that the model was trained for; the others have too few samples for a gate to see a fault."""
+    scores = json.loads((baseline / "scores.json").read_text(encoding="utf-8"))
+    return [name for name, found in scores.items() if found["n"] >= FEWEST]
+
+
 def examine(fault: str, demo: Path, baseline: Path, tasks: Sequence[str] = ()) -> Finding:
-    """Answer and score the demo's tasks (default: all) with one fault, and compare the run with the baseline."""
+    """Answer and score tasks (default: those trained for) with one fault, and compare the run with the baseline."""
     torch.set_num_threads(1)
-    tasks = list(tasks or json.loads((baseline / "scores.json").read_text(encoding="utf-8")))
+    tasks = list(tasks or trained_tasks(baseline))
     with tempfile.TemporaryDirectory() as folder, FAULTS[fault]():
         answers, run = Path(folder, "answers"), Path(folder, "run")
         _answer(demo, tasks, answers)
