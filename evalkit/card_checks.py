@@ -167,7 +167,7 @@ def _recipe_problems(card: Content) -> Iterator[Problem]:
 def recipe_problems(recipe: Content) -> Iterator[Problem]:
     """Yield prompts that cannot be formatted, and suffixes that no prompt uses or that are needed and missing."""
     prompt, several = recipe.get("prompt"), recipe.get("several") or {}
-    known = ("media", "question", "suffix")
+    known = ("media", "question", "suffix", "subtitles")
     texts: list[tuple[Key, str | None, Sequence[str], Sequence[str]]] = [
         (("prompt",), prompt, known, ("question",)),
         (("media_prompt",), recipe.get("media_prompt"), ("i",), ()),

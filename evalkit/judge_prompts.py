@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, MinLen
 
 from evalkit.errors import UsageError
-from evalkit.judging import Ask, Judge, Read
+from evalkit.judging import Ask, Careful, Judge, Read
 from evalkit.plugins import shipped
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -52,12 +52,12 @@ class JudgePrompt:
         """Return the user turn with every ``{name}`` replaced; braces in the values stay as they are."""
         return _FIELD.sub(lambda match: fields[match[1]], self.user)
 
-    def judge(self, ask: Ask, read: Read, *, fallback: bool = False) -> Judge:
+    def judge(self, ask: Ask, read: Read, *, fallback: bool = False, careful: Careful | None = None) -> Judge:
         """Return the judge that asks in this way (see ``Judge``)."""
         return Judge(
             name=self.model, ask=ask, read=read, max_new_tokens=self.max_new_tokens, system=self.system,
             temperatures=self.temperatures, tries=self.tries, failure=self.failure, retry=self.retry,
-            unread=self.unread, fallback=fallback,
+            unread=self.unread, fallback=fallback, careful=careful,
         )  # fmt: skip
 
 

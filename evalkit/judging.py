@@ -10,6 +10,7 @@ from evalkit.records import Sample, Score
 
 Ask = Callable[[Sample, str], str | None]
 Read = Callable[[Sample, str, str], Score | None]
+Careful = Callable[[str], float | None]
 
 # Shown if neither the record nor the user names the judge.
 NOT_NAMED = "judge not named"
@@ -25,13 +26,16 @@ class Judge:
     Attributes:
         name: the card's judge.
         ask: returns the prompt about an answer; None if it needs no judge and ``Task.score`` scores it.
-        read: returns the score in a reply; None if the reply is unusable.
+        read: returns the score in a reply; None if the reply is unusable. A score without an answer is one that the
+            official code cannot use: its ``fixed`` counts in the fixed score, and the answer is ``unjudged``.
         max_new_tokens: limit of the reply.
         system: system message; empty for none.
         temperatures: of each attempt.
         tries: most requests per attempt, if they fail or return nothing.
         failure: text by which a reply counts as a failed request; empty for none.
         retry: appended to the prompt after the first attempt.
+        careful: returns the fixed value in a reply, or None; the first reply that it can read counts for the fixed
+            score. None: the fixed score is that of ``read``.
         unread: final attempts whose reply is not read, as in the official code; their answers are ``unjudged``.
         fallback: whether ``Task.score`` scores answers without a judgement; else they are ``unjudged``.
     """
@@ -45,6 +49,7 @@ class Judge:
     tries: int = 1
     failure: str = ""
     retry: str = ""
+    careful: Careful | None = None
     unread: int = 0
     fallback: bool = False
 
@@ -91,6 +96,11 @@ class Settled(NamedTuple):
     attempt: int | None
 
 
+def failed(judge: Judge, reply: str | None) -> bool:
+    """Return whether a request failed, or brought nothing or a text that says so."""
+    return not reply or not reply.strip() or bool(judge.failure and judge.failure in reply)
+
+
 def settle(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | None]) -> Settled:
     """Apply a judge's retry rule to the replies so far."""
     used = 0
@@ -101,8 +111,8 @@ def settle(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | No
                 return Settled(None, used, attempt)
             reply = replies[used]
             used += 1
-            if reply and not (judge.failure and judge.failure in reply):
-                if attempt < read and (score := judge.read(sample, answer, reply)) is not None:
+            if not failed(judge, reply):
+                if attempt < read and (score := judge.read(sample, answer, reply or "")) is not None:
                     return Settled(score, used, None)
                 break
     return Settled(None, used, None)

@@ -167,15 +167,17 @@ class Several:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a model card runs a benchmark: every setting that can change a score, as data.
+    r"""How a model card runs a benchmark: every setting that can change a score, as data.
 
     Attributes:
-        prompt: the user turn; ``{media}``, ``{question}`` and ``{suffix}`` are filled in.
+        prompt: the user turn; ``{media}``, ``{question}``, ``{suffix}`` and ``{subtitles}`` are filled in.
         media_prompt: what ``{media}`` repeats for each ``<image>`` marker; ``{i}`` is its 1-based number.
         media_separator: text between the repetitions.
         suffixes: what ``{suffix}`` stands for, by the form of the question (``Sample.form``): ``choice`` for multiple
             choice, ``open`` for open questions, ``choice_cn`` and ``open_cn`` for their Chinese twins.
         several: the user turn of samples with several images; None: the same as for one.
+        delete: text that is deleted from the filled user turn wherever it stands (VLMEvalKit: ``\nAnswer:`` for
+            videos).
         look: how images and videos are shown.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.
@@ -187,6 +189,7 @@ class Recipe:
     media_separator: str = ""
     suffixes: Mapping[str, str] = field(default_factory=dict)
     several: Several | None = None
+    delete: str = ""
     look: Look = Look()
     min_new_tokens: Count = 1
 
@@ -312,11 +315,14 @@ class Score:
         value: the official scorer's value, 0..1 (more only in an ``unbounded`` task), quirks included.
         answer: the parsed answer; None if it cannot be parsed.
         fixed: the value with the official scorer's listed defects fixed; None: the same as ``value``.
+        reason: why there is no answer, if the cause is another than that none can be parsed: the official scorer ends
+            with an error, or draws one at random.
     """
 
     value: float
     answer: str | None
     fixed: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

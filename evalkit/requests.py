@@ -36,7 +36,7 @@ def build_requests(
         samples: its samples.
         recipe: the card's recipe, or the task's own.
         root: the data root; media are only read if the recipe does not fix the number of frames (gif), or if the
-            task's questions depend on them (``Task.ask``).
+            task's prompts depend on them (``Task.subtitles``).
         tile_size: side of the model's tiles in pixels.
 
     Raises:
@@ -44,19 +44,19 @@ def build_requests(
     """
     generation = Generation(recipe.max_new_tokens, recipe.min_new_tokens)
     shown = [views_of(sample.media, recipe.look, tile_size) for sample in samples]
-    probed = (view for views in shown for view in views if task.ask or view.media.kind == "gif")
+    probed = (view for views in shown for view in views if task.subtitles or view.media.kind == "gif")
     cut = layouts(probed, partial(layout_of, root=root))
     requests = []
     for index, (sample, views) in enumerate(zip(samples, shown, strict=True)):
         images = sum(_images(task, view, cut.get(view)) for view in views)
         merged = recipe.look.merge and images > 1
-        question = task.ask(sample, [cut[view] for view in views]) if task.ask else sample.question
-        prompt = _user_turn(task, sample, recipe, question, 1 if merged else images)
+        subtitles = task.subtitles(sample, [cut[view] for view in views]) if task.subtitles else ""
+        prompt = _user_turn(task, sample, recipe, subtitles, 1 if merged else images)
         requests.append(Request(task.name, index, sample.id, prompt, views, generation, merged))
     return requests
 
 
-def _user_turn(task: Task, sample: Sample, recipe: Recipe, question: str, markers: int) -> str:
+def _user_turn(task: Task, sample: Sample, recipe: Recipe, subtitles: str, markers: int) -> str:
     """Return a sample's user turn with this many ``<image>`` markers.
 
     Raises:
@@ -73,12 +73,14 @@ def _user_turn(task: Task, sample: Sample, recipe: Recipe, question: str, marker
     def repeated(text: str, separator: str) -> str:
         return separator.join(text.replace("{i}", str(number + 1)) for number in range(markers))
 
-    return turn.prompt.format(
+    filled = turn.prompt.format(
         media=repeated(turn.media_prompt, turn.media_separator),
-        question=question,
+        question=sample.question,
+        subtitles=subtitles,
         suffix=recipe.suffixes.get(sample.form, ""),
         labels=repeated(recipe.several.label, "") if recipe.several else "",
     )
+    return filled.replace(recipe.delete, "") if recipe.delete else filled
 
 
 def views_of(media: Sequence[Media], look: Look, tile_size: int) -> tuple[View, ...]:

@@ -107,15 +107,13 @@ def scorer_sha256(task: Task) -> str:
 def _score(task: Task, sample: Sample, response: Response, scored: bool, judged: Judged | None) -> SampleScore:
     score, outcome, reason = Score(0.0, None), response.outcome, response.reason
     if not outcome.failed:
-        given, why_unjudged = _read(task, sample, response.response, judged) if scored else (None, "")
-        if not scored:
-            score = Score(0.0, response.response.strip() or None)
-        elif given is None:
-            outcome, reason = Outcome.UNJUDGED, why_unjudged
-        else:
-            score = given
-        if score.answer is None and outcome is Outcome.OK:
+        plain = Score(0.0, response.response.strip() or None)
+        score, unjudged = _read(task, sample, response.response, judged) if scored else (plain, "")
+        if unjudged:
+            outcome, reason = Outcome.UNJUDGED, unjudged
+        elif score.answer is None and outcome is Outcome.OK:
             outcome, reason = Outcome.UNPARSED, "no answer could be parsed"
+        reason = score.reason or reason
     fixed = score.value if score.fixed is None else score.fixed
     for value in (score.value, fixed):
         if not in_range(value, task.unbounded):
@@ -137,18 +135,22 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool, judged:
     )
 
 
-def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tuple[Score | None, str]:
-    """Return the score of an answer; or None, and why it is not judged."""
-    judge = task.judge
+def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tuple[Score, str]:
+    """Return the score of an answer, and why it is unjudged: then a score of 0, which may have a fixed value."""
+    judge, none = task.judge, Score(0.0, None)
     exchange = judged.exchanges.get(sample.id) if judged else None
     if judge is None or judge.ask(sample, answer) is None or (exchange is None and judge.fallback):
         return task.score(sample, answer), ""
     if exchange is None:
-        return None, "not judged"
+        return none, "not judged"
     settled = settle(judge, sample, answer, exchange.replies)
     if settled.attempt is not None:
-        return None, f"incomplete judge record: more replies must follow the {len(exchange.replies)} recorded"
-    return settled.score, "no usable judge reply"
+        return none, f"incomplete judge record: more replies must follow the {len(exchange.replies)} recorded"
+    score = settled.score or none
+    if judge.careful:
+        readings = (judge.careful(reply) for reply in exchange.replies[: settled.used] if reply)
+        score = replace(score, fixed=next((value for value in readings if value is not None), 0.0))
+    return score, "no usable judge reply" if score.answer is None else ""
 
 
 def _judge_summary(task: Task, samples: Sequence[Sample], answers: Mapping[str, str], judged: Judged | None) -> Any:

@@ -36,8 +36,8 @@ class Task:
         unit: samples with the same unit count as one question, right only if all are right.
         defects: names of the official scorer's defects that ``Score.fixed`` fixes.
         recipe: used when the card has none for this task.
-        ask: forms the question from a sample and the layout of each of its media, if it depends on the frames that are
-            shown (subtitles); a layout is None if the media is absent. None: the question is ``Sample.question``.
+        subtitles: returns what a recipe's ``{subtitles}`` stands for, from a sample and the layout of each of its media
+            (None if absent): it depends on the frames that are shown.
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server accepts, from the raw responses by id.
         get: how a user gets the data, one line.
@@ -63,7 +63,7 @@ class Task:
     unit: Callable[[Sample], str] | None = None
     defects: tuple[str, ...] = field(default=())
     recipe: Recipe | None = None
-    ask: Callable[[Sample, Sequence[Layout | None]], str] | None = None
+    subtitles: Callable[[Sample, Sequence[Layout | None]], str] | None = None
     hub: HubSource | None = None
     submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""

@@ -1,8 +1,7 @@
-r"""MMBench-Video, 8 and 16 frames: free-form answers that GPT-4 rates from 0 to 3 (VLMEvalKit sheet 7, 11).
+"""MMBench-Video, 8 and 16 frames: free-form answers that GPT-4 rates from 0 to 3 (VLMEvalKit sheet 7, 11).
 
 Official data: ``data/LMUData/MMBench-Video/MMBench-Video.tsv`` and ``video/<video>.mp4``. On the Hub the videos lie in
-pickles; ``scripts/unpack_mmbench_video.py`` writes the files. The model's adapter deletes ``\nAnswer:`` from a
-question; the judge sees all of it.
+pickles; ``scripts/unpack_mmbench_video.py`` writes the files.
 
 The official scorer runs the judge's reply through Python's ``eval`` and takes an integer of any size. Here only an
 integer literal is a rating, and nothing is run: a reply that is another expression ends the official scorer, or is -1,
@@ -49,12 +48,10 @@ def load(root: DataRoot) -> list[Sample]:
     """Read the questions; a gold answer that pandas loses ("None") is the text ``nan``, as the judge is shown it."""
     samples = []
     for row in lmu_rows(root, FILE):
-        video, question = f"{FOLDER}/video/{row.text('video')}.mp4", row.text("question")
-        gold = (row.data.get("answer", NAN),)
+        video, gold = f"{FOLDER}/video/{row.text('video')}.mp4", (row.data.get("answer", NAN),)
         samples.append(
             Sample(
-                row.id, question.replace("\nAnswer:", ""), (Media(video, "video"),), gold, group=video,
-                fields={"question": question}, more_subsets=subsets(row),
+                row.id, row.text("question"), (Media(video, "video"),), gold, group=video, more_subsets=subsets(row)
             )
         )  # fmt: skip
     return unique(samples, FILE)
@@ -79,7 +76,7 @@ def ask(sample: Sample, answer: str) -> str | None:
     sent = read_back(answer)
     if sent is None:
         return None
-    return PROMPT.fill(question=seen(sample.fields["question"]), answer=seen(sample.references[0]), prediction=sent)
+    return PROMPT.fill(question=seen(sample.question), answer=seen(sample.references[0]), prediction=sent)
 
 
 def read(sample: Sample, answer: str, reply: str) -> Score | None:
@@ -94,7 +91,7 @@ def read(sample: Sample, answer: str, reply: str) -> Score | None:
 def score(sample: Sample, answer: str) -> Score:
     """Score an answer that is not sent: 0 officially."""
     given, gold = (text.strip().rstrip(".").casefold() for text in (answer, sample.references[0]))
-    return Score(0.0, None, float(bool(given) and given == gold))
+    return Score(0.0, None, float(bool(given) and given == gold), "lost in the xlsx file: not sent to the judge")
 
 
 def task(name: str) -> Task:

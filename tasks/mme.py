@@ -71,7 +71,7 @@ def score(sample: Sample, answer: str) -> Score:
     gold, text = sample.references[0], stored(answer)
     fixed = float(careful_label(answer) == gold)
     if "\r" in text:
-        return Score(0.0, None, fixed)
+        return Score(0.0, None, fixed, "a carriage return, which shifts the lines of the official result file")
     if "\t" in text:
         return Score(0.0, DROPPED, fixed)
     label = label_of(text)

@@ -41,6 +41,7 @@ DOMAINS = {
 }  # fmt: skip
 # In the order in which the script reads them.
 DOMAIN_OF = dict(sorted((subject, domain) for domain, subjects in DOMAINS.items() for subject in subjects))
+EMPTY = "an empty answer, on which the official script crashes"
 
 
 def file_of(subject: str) -> str:
@@ -101,7 +102,8 @@ def score(sample: Sample, answer: str) -> Score:
     options, gold = sample.fields["options"], sample.references[0]
     choice = first_letter_choice(answer, options)
     fixed = careful_choice(answer, options)
-    return Score(float(choice == gold), choice if choice in options else None, float(fixed == gold))
+    read = choice if choice in options else None
+    return Score(float(choice == gold), read, float(fixed == gold), "" if choice else EMPTY)
 
 
 TASKS = (

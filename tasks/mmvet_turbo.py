@@ -4,10 +4,13 @@ Official data: ``data/LMUData/MMVet.tsv`` of VLMEvalKit (protocol sheet 6.15, VL
 mean of the grades; an answer without a usable grade counts 0. The grade ``nan`` passes the official range test and then
 ends the scorer; here it is unusable, and the judge is asked again. The official report counts a question with a single
 capability twice in the mean of that capability, since the capability is also the name of its combination.
+
+Officially a reply must be a number and nothing else; ``fixed`` takes the first one that holds a grade among words.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from evalkit.data.lmu import LmuRow, lmu_rows
@@ -21,6 +24,7 @@ from evalkit.task import Task
 
 FILE = "data/LMUData/MMVet.tsv"
 PROMPT = judge_prompt("mmvet_turbo")
+GRADE = re.compile(r"(?<![\w.,/+-])(?:[01]?\.\d+|[01])(?![\w/%]|[.,]\d)")
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 
 
@@ -61,6 +65,12 @@ def read(sample: Sample, answer: str, reply: str) -> Score | None:
     return Score(grade, str(grade)) if 0 <= grade <= 1 else None
 
 
+def careful(reply: str) -> float | None:
+    """Return the one grade from 0 to 1 that a reply holds; None without one, or with several."""
+    grades = {grade for found in GRADE.findall(reply) if (grade := float(found)) <= 1}
+    return grades.pop() if len(grades) == 1 else None
+
+
 def score(sample: Sample, answer: str) -> Score:
     """Return 0: an answer has no score without a grade."""
     return Score(0.0, None)
@@ -69,7 +79,8 @@ def score(sample: Sample, answer: str) -> Score:
 TASKS = (
     Task(
         name="mmvet_turbo", metrics=(mean("grade"), *map(capability, CAPABILITIES)), expected_n=218, files=(FILE,),
-        load=load, score=score, judge=PROMPT.judge(ask, read),
+        load=load, score=score, judge=PROMPT.judge(ask, read, careful=careful),
+        defects=("no words beside a grade",),
         get="MMVet.tsv of VLMEvalKit's LMUData (opencompass.openxlab.space/utils/VLMEval)",
     ),
 )  # fmt: skip

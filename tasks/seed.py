@@ -21,6 +21,7 @@ from evalkit.task import Task
 QUESTIONS = "data/SEED/seed.jsonl"
 ANNOTATIONS = "data/SEED/SEED-Bench.json"
 LETTERS = "ABCD"
+EMPTY = "an empty answer, on which the official script crashes"
 
 
 def load(root: DataRoot) -> list[Sample]:
@@ -61,7 +62,8 @@ def score(sample: Sample, answer: str) -> Score:
     """Score by the first character."""
     choice = answer[:1]
     fixed = careful_choice(answer, sample.fields["options"]) == sample.fields["own"]
-    return Score(float(choice == sample.references[0]), choice if choice in [*LETTERS] else None, float(fixed))
+    read = choice if choice in [*LETTERS] else None
+    return Score(float(choice == sample.references[0]), read, float(fixed), "" if answer else EMPTY)
 
 
 TASKS = (

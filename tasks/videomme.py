@@ -1,8 +1,7 @@
-r"""Video-MME, without and with subtitles: 2,700 multiple-choice questions on 900 videos (VLMEvalKit sheet 8, 11).
+"""Video-MME, without and with subtitles: 2,700 multiple-choice questions on 900 videos (VLMEvalKit sheet 8, 11).
 
 Official data: ``data/LMUData/Video-MME/Video-MME.tsv``, which VLMEvalKit makes of the Hub's
-``videomme/test-00000-of-00001.parquet`` (either is read), ``video/<videoID>.mp4`` and ``subtitle/<videoID>.srt``. The
-model's adapter deletes ``\nAnswer:`` from the text.
+``videomme/test-00000-of-00001.parquet`` (either is read), ``video/<videoID>.mp4`` and ``subtitle/<videoID>.srt``.
 
 The official scorer deletes some prefixes and takes the first of A, B, C, D anywhere in the answer ("Because" is B). An
 answer without one leaves the mean, so that refusing raises it. One that comes back from an xlsx file as a missing value
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from evalkit.data.lmu import lmu_rows
 from evalkit.data.parquet import read_parquet
@@ -30,15 +28,12 @@ from evalkit.task import Task
 FOLDER = "data/LMUData/Video-MME"
 FILE = f"{FOLDER}/Video-MME.tsv"
 PARQUET = f"{FOLDER}/videomme/test-00000-of-00001.parquet"
-SELECT = (
-    "Select the best answer to the following multiple-choice question based on the video. "
-    "Respond with only the letter (A, B, C, or D) of the correct option."
-)
 # Two pairs stand in the official list without a comma between them; Python joins them, so neither is ever found.
 PREFIXES = (
     "The best answer is", "The correct answer is", "The answer is", "The answer",
     "The best option isThe correct option is", "Best answer:Best option:", "Answer:", "Option:",
 )  # fmt: skip
+CRASH = "reads back from xlsx as a missing value or a number, with which the official scorer crashes"
 LETTERS = dict.fromkeys("ABCD", "")
 
 
@@ -47,11 +42,11 @@ def load(root: DataRoot) -> list[Sample]:
     samples = []
     for index, question, row in _rows(root):
         name = row.text("videoID" if "videoID" in row.data else "video")
-        video, subtitles = f"{FOLDER}/video/{name}.mp4", root.resolve(f"{FOLDER}/subtitle/{name}.srt")
+        video, lines = f"{FOLDER}/video/{name}.mp4", root.resolve(f"{FOLDER}/subtitle/{name}.srt")
         samples.append(
             Sample(
-                index, question.replace("\nAnswer:", ""), (Media(video, "video"),), (row.text("answer"),), video,
-                row.text("duration"), {"subtitles": subtitles},
+                index, question, (Media(video, "video"),), (row.text("answer"),), video,
+                row.text("duration"), {"subtitles": lines},
             )
         )  # fmt: skip
     return unique(samples, FILE)
@@ -68,12 +63,10 @@ def _rows(root: DataRoot) -> Iterator[tuple[str, str, Record]]:
         yield one.id, one.text("question"), one
 
 
-def with_subtitles(sample: Sample, layouts: Sequence[Layout | None]) -> str:
-    """Return a question after the subtitles at its video's frames."""
-    path: Path = sample.fields["subtitles"]
+def subtitles(sample: Sample, layouts: Sequence[Layout | None]) -> str:
+    """Return the subtitles at the frames of a question's video."""
     (layout,) = layouts
-    shown = subtitles_at(path, layout.frames, layout.fps) if layout else ""
-    return f"{shown}\n{SELECT}\nQuestion: {sample.question}".replace("\nAnswer:", "")
+    return subtitles_at(sample.fields["subtitles"], layout.frames, layout.fps) if layout else ""
 
 
 def score(sample: Sample, answer: str) -> Score:
@@ -81,7 +74,7 @@ def score(sample: Sample, answer: str) -> Score:
     gold, sent = sample.references[0], read_back(answer)
     fixed = float(careful_choice(answer, LETTERS) == gold)
     if sent is None or (sent == "0" != answer):
-        return Score(0.0, "", fixed)
+        return Score(0.0, None, fixed, CRASH)
     for prefix in PREFIXES:
         sent = sent.replace(prefix, "")
     found = re.search("[ABCD]", sent)
@@ -91,15 +84,15 @@ def score(sample: Sample, answer: str) -> Score:
 
 def in_mean(line: SampleScore) -> bool:
     """Return whether a sample is in the official mean: not if its answer has no letter."""
-    return line.answer is not None or line.outcome.failed
+    return line.answer is not None or line.outcome.failed or line.reason == CRASH
 
 
 TASKS = tuple(
     Task(
-        name=name, expected_n=2700, files=(FILE,), instead=(PARQUET,), load=load, score=score, ask=ask,
+        name=name, expected_n=2700, files=(FILE,), instead=(PARQUET,), load=load, score=score, subtitles=shown,
         metrics=(mean("accuracy", included=in_mean, fixed=mean("accuracy")),),
         defects=("prefixes glued together", "letters inside words", "answers without a letter leave the mean"),
         get="the Hub's lmms-lab/Video-MME in data/LMUData/Video-MME/, its zip files unpacked into video/ and subtitle/",
     )
-    for name, ask in (("videomme_wo_subs", None), ("videomme_w_subs", with_subtitles))
+    for name, shown in (("videomme_wo_subs", None), ("videomme_w_subs", subtitles))
 )  # fmt: skip

@@ -78,7 +78,9 @@ def answered(root: Path, cli: Cli, answers: list[dict[str, object]]) -> Path:
     done = cli(
         "run", "--model", f"replay:{path}", "--tasks", TASK, "--plugin", PLUGIN, "--data-root", root, "--out", out
     )
-    assert done.returncode == 3 and "1 unjudged" in done.stderr and "evalkit judge" in done.stderr, done.stderr
+    assert done.returncode == 0 and "incomplete" not in done.stderr and "evalkit judge" in done.stderr, done.stderr
+    done = cli("score", out)
+    assert done.returncode == 3 and "1 unjudged" in done.stderr, "a score without its judge is incomplete"
     return out
 
 

@@ -383,20 +383,19 @@ def test_a_run_folder_of_an_older_evalkit_cannot_be_reported(pairs: Path, demo: 
         assert "run.json: recipe of 'pairs_test'" in refused.stderr and problem in refused.stderr
 
 
-# Questions formed from the sampled frames
+# Subtitles at the sampled frames
 
 
 def subtitled(sample: Sample, cut: Sequence[Layout | None]) -> str:
-    lines = [" ".join(f"{time:g}" for time in layout.times) if layout else "absent" for layout in cut]
-    return f"[{'; '.join(lines)}] {sample.question}"
+    return "; ".join(" ".join(f"{time:g}" for time in layout.times) if layout else "absent" for layout in cut)
 
 
-def test_a_task_may_form_its_question_from_the_sampled_frames(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subtitles_depend_on_the_sampled_frames(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [noise(28, 28, i) for i in range(50)]
     frames[0].save(root.base / "a.gif", save_all=True, append_images=frames[1:])
     clip, absent = Media("data/a.gif", "gif"), Media("data/b.mp4", "video")
-    recipe = Recipe(prompt="{media}{question}!", max_new_tokens=4, look=Look(frames=3))
-    task = task_with(sample("0", clip), sample("1", absent), sample("2", clip), ask=subtitled)
+    recipe = Recipe(prompt="{media}[{subtitles}] {question}!", max_new_tokens=4, look=Look(frames=3))
+    task = task_with(sample("0", clip), sample("1", absent), sample("2", clip), subtitles=subtitled)
     probed = []
 
     def noted(view: View, root: DataRoot) -> Layout | None:
@@ -411,6 +410,13 @@ def test_a_task_may_form_its_question_from_the_sampled_frames(root: DataRoot, mo
     probed.clear()
     asked_of(task_with(sample("1", absent)), recipe, root)
     assert not probed
+
+
+def test_a_recipe_deletes_text_wherever_it_stands(root: DataRoot) -> None:
+    recipe = Recipe(prompt="Said:\n{subtitles}\nQuestion: {question} \nAnswer: ", max_new_tokens=4, delete="\nAnswer:")
+    task = task_with(replace(sample("0"), question="Which\nAnswer: A?"), subtitles=lambda *_: "Answer: no\nAnswer: yes")
+    (request,) = asked_of(task, recipe, root)
+    assert request.prompt == "Said: no yes\nQuestion: Which A?  "
 
 
 # Recipes that make no sense

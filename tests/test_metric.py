@@ -78,6 +78,11 @@ def test_hallusionbench_is_the_mean_of_three_groupings(judged: bool, shared: Pat
         assert score_of(part, lines) == pytest.approx(gold[parts][part.name], abs=1e-9), part.name
 
 
+def test_a_count_of_part_of_a_split_is_no_plain_mean() -> None:
+    found = summary(a_task(yes_no, count("right", maximum=1000)), ["no"] * 4, ["no", "no", "no", "yes"])
+    assert (found["score"], found["maximum"], found["plain_mean"]) == (3.0, 1000, False)
+
+
 @pytest.mark.shared_data
 def test_ocrbench_is_a_count(shared: Path) -> None:
     gold = expected(shared, "golden_vk", "ocrbench")

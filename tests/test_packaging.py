@@ -61,7 +61,7 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
     assert (metadata["Name"], metadata["Version"]) == ("evalkit-vlm", evalkit.__version__)
     assert set(metadata.get_all("Provides-Extra", [])) == {"run", "hub", "all", "dev"}
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    heavy = ("torch", "transformers", "safetensors", "decord", "datasets", "pyarrow")
+    heavy = ("torch", "transformers", "safetensors", "decord", "datasets")
     assert required and not [line for line in required if line.startswith(heavy)]
     assert metadata["Keywords"] and len(metadata.get_all("Classifier", [])) > 8
     assert b"evalkit = evalkit.cli.main:entry" in wheel.read(name.replace("METADATA", "entry_points.txt"))

@@ -287,4 +287,4 @@ def _finish(prepared: _Prepared, launch: dict[str, Any]) -> int:
     scores = write_results(out, answered)
     notes = "".join(f"note: {note}\n" for note in RunFolder(out, prepared.selection.card).notes)
     say(f"{score_lines(scores)}{notes}".rstrip())
-    return report_gaps(scores, prepared.selection.missing, out)
+    return report_gaps(scores, prepared.selection.missing, out, before_judging=True)

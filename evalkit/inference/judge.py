@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from evalkit.media.decoder import Decoders
 from evalkit.models import find_model, identity
 from evalkit.models.base import LocalRank, MediaGroup, Model, Source
 from evalkit.records import Generation, Recipe, Request, Response, Sample
-from evalkit.runs.judged import current_exchanges, judge_folder, write_exchanges
+from evalkit.runs.judged import current_exchanges, judge_folder, prompt_sha256, write_exchanges
 from evalkit.runs.lock import RunLock
 from evalkit.runs.record import read_run
 from evalkit.runs.rescore import recorded
@@ -81,7 +80,7 @@ class Judging(Model):
                 record = {
                     "replies": pending.replies,
                     "model": self._name,
-                    "prompt_sha256": _prompt_sha256(pending.first),
+                    "prompt_sha256": prompt_sha256(pending.first.system, pending.first.prompt),
                 }
                 yield request, Response(request.id, pending.answer, extra=record)
             if not retries:
@@ -93,10 +92,6 @@ def _recorded(pending: _Open, response: Response) -> list[str | None]:
     if response.response and response.response != pending.answer:
         raise UsageError(f"id {response.id!r}: the judge record is for another answer than the run's")
     return list(response.extra["replies"])
-
-
-def _prompt_sha256(request: Request) -> str:
-    return hashlib.sha256(json.dumps([request.system, request.prompt]).encode()).hexdigest()
 
 
 def _at(judge: Judge, first: Request, attempt: int) -> Request:
@@ -165,7 +160,7 @@ def _judge_task(
     }
     texts = {key: answer for key, (_, answer) in answers.items()}
     requests = list(_requests(task.name, judge, answers))
-    prompts = {request.id: _prompt_sha256(request) for request in requests}
+    prompts = {request.id: prompt_sha256(request.system, request.prompt) for request in requests}
     known = current_exchanges(folder, texts)
     done = {key for key, item in known.items() if item.prompt_sha256 in (None, prompts.get(key))}
     job = Job(task, Recipe(prompt="{question}", max_new_tokens=judge.max_new_tokens), answered.samples, requests)

@@ -160,10 +160,15 @@ def all_right(name: str, key: str, *, maximum: float = 100.0, decimals: int = 2)
 def count(name: str, *, maximum: float) -> Metric:
     """Return the number of right answers (OCRBench); ``maximum`` is the whole split's.
 
-    A resample may have more or fewer questions than the task: its mean is multiplied by the task's number.
+    A resample may have more or fewer questions than the task: its mean is multiplied by the task's number. So it is no
+    plain mean, whose value would follow from ``maximum`` also for part of the split.
     """
+
+    def counts(lines: Sequence[SampleScore]) -> Mapping[str, float]:
+        return by_question(lines)
+
     return Metric(
-        name=name, counts=by_question, maximum=maximum, decimals=0, is_mean=True,
+        name=name, counts=counts, maximum=maximum, decimals=0, is_mean=True,
         value=lambda sums: sums["sum"] / sums["n"] * sums.whole["n"],
     )  # fmt: skip
 

@@ -18,6 +18,11 @@ RECORD = "replies.jsonl"
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
+def prompt_sha256(system: str, prompt: str) -> str:
+    """Return the hash by which a recorded exchange knows what the judge was asked."""
+    return hashlib.sha256(json.dumps([system, prompt]).encode()).hexdigest()
+
+
 def judge_folder(task: Path, name: str) -> Path:
     """Return the folder of a judge's exchanges about a task's answers."""
     safe = _UNSAFE.sub("_", name).lstrip(".")

@@ -88,13 +88,28 @@ def record_server_scores(out: Path, given: Mapping[str, float]) -> None:
     write_json(out / SCORES, scores)
 
 
-def report_gaps(scores: Mapping[str, TaskSummary], missing: Sequence[str], out: Path | None) -> int:
-    """Say what is incomplete; return the exit code, 0 or 3."""
-    failed = {name: summary.failed for name, summary in scores.items() if summary.failed}
-    gaps = [f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) for name, kinds in failed.items()]
+def report_gaps(
+    scores: Mapping[str, TaskSummary], missing: Sequence[str], out: Path | None, before_judging: bool = False
+) -> int:
+    """Say what is incomplete.
+
+    Args:
+        scores: the summaries.
+        missing: absent data files.
+        out: the run folder, if there is one.
+        before_judging: whether answers that no judge has seen yet are in order: a run is done before its judge begins.
+
+    Returns:
+        The exit code, 0 or 3.
+    """
     unjudged = (summary.judge for summary in scores.values() if Outcome.UNJUDGED.value in summary.failed)
     if any(judge and judge["judged"] < judge["asked"] for judge in unjudged):
         say(f"answers are not judged yet: evalkit judge {out or 'RUN'} --judge MODEL")
+    gaps = []
+    for name, summary in scores.items():
+        awaited = Outcome.UNJUDGED.value if before_judging and summary.judge and not summary.judge["name"] else None
+        kinds = ", ".join(f"{n} {kind}" for kind, n in summary.failed.items() if kind != awaited)
+        gaps += [f"{name}: {kinds}"] if kinds else []
     if gaps:
         where = f" (reasons in {out}/<task>/scores.jsonl)" if out else ""
         say(f"incomplete: samples without an answer score 0: {'; '.join(gaps)}{where}")

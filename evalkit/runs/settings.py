@@ -15,6 +15,7 @@ from evalkit.selection import Job
 from evalkit.task import Task
 
 _MIB = 1 << 20
+_EMPTY = (None, "", {}, [])
 
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:
@@ -79,6 +80,8 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 def differences(old: Any, new: Any, wording: str = "{old} -> {new}", name: str = "") -> Iterator[str]:
     """Yield ``key: old value -> new value`` for each leaf in which two settings differ.
 
+    An absent setting is equal to an empty one: older versions of evalkit did not record it.
+
     Args:
         old: settings.
         new: the other settings.
@@ -88,7 +91,7 @@ def differences(old: Any, new: Any, wording: str = "{old} -> {new}", name: str =
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from differences(old.get(key), new.get(key), wording, f"{name}.{key}" if name else str(key))
-    elif old != new:
+    elif old != new and not (old in _EMPTY and new in _EMPTY):
         yield f"{name}: {wording.format(old=_short(old), new=_short(new))}"
 
 
