@@ -173,11 +173,9 @@ class Recipe:
         prompt: the user turn; ``{media}``, ``{question}``, ``{suffix}`` and ``{subtitles}`` are filled in.
         media_prompt: what ``{media}`` repeats for each ``<image>`` marker; ``{i}`` is its 1-based number.
         media_separator: text between the repetitions.
-        suffixes: what ``{suffix}`` stands for, by the form of the question (``Sample.form``): ``choice`` for multiple
-            choice, ``open`` for open questions, ``choice_cn`` and ``open_cn`` for their Chinese twins.
+        suffixes: what ``{suffix}`` stands for, by ``Sample.form``: ``choice``, ``open``, ``choice_cn``, ``open_cn``.
         several: the user turn of samples with several images; None: the same as for one.
-        delete: text that is deleted from the filled user turn wherever it stands (VLMEvalKit: ``\nAnswer:`` for
-            videos).
+        delete: text that is deleted from the filled user turn wherever it stands (VLMEvalKit's videos: ``\nAnswer:``).
         look: how images and videos are shown.
         max_new_tokens: limit of the answer.
         min_new_tokens: the end token is forbidden before this many tokens.
@@ -203,13 +201,8 @@ class View:
     Attributes:
         media: the image or video.
         tile_size: side of a tile in pixels (448 for InternVL2).
-        max_tiles: as in Look.
-        thumbnail: as in Look.
-        frames: as in Look.
-        frame_rule: as in Look.
-        enlarge: as in Look.
-        keep_mode: as in Look.
         jpeg: as in Look; None also for a lossless picture.
+        max_tiles, thumbnail, frames, frame_rule, enlarge, keep_mode: as in Look.
     """
 
     media: Media
@@ -315,8 +308,7 @@ class Score:
         value: the official scorer's value, 0..1 (more only in an ``unbounded`` task), quirks included.
         answer: the parsed answer; None if it cannot be parsed.
         fixed: the value with the official scorer's listed defects fixed; None: the same as ``value``.
-        reason: why there is no answer, if the cause is another than that none can be parsed: the official scorer ends
-            with an error, or draws one at random.
+        reason: why there is no answer, if not because none can be parsed: the official scorer crashes, or draws one.
     """
 
     value: float
@@ -356,8 +348,3 @@ class SampleScore:
     disagrees: bool | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     more_subsets: tuple[str, ...] = ()
-
-    @property
-    def subsets(self) -> tuple[str, ...]:
-        """All distinct subsets that the sample is part of."""
-        return tuple(dict.fromkeys((*([] if self.subset is None else [self.subset]), *self.more_subsets)))

@@ -183,12 +183,18 @@ def _measured(task: Task, metric: Metric, lines: Sequence[SampleScore]) -> dict[
     return measured | ({"ci95_reason": reason} if reason else {})
 
 
+def subsets_of(line: SampleScore) -> list[str]:
+    """Return the distinct subsets that a sample is part of."""
+    own = [] if line.subset is None else [line.subset]
+    return list(dict.fromkeys([*own, *line.more_subsets]))
+
+
 def _subsets(task: Task, lines: Sequence[SampleScore]) -> dict[str, dict[str, Any]]:
     """Return the metrics of each subset, and the value of the first if all answers were right."""
     metric, *others = task.metrics
     parts: dict[str, list[SampleScore]] = {}
     for line in lines:
-        for name in line.subsets:
+        for name in subsets_of(line):
             parts.setdefault(name, []).append(line)
     subsets: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():

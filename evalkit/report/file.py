@@ -26,6 +26,7 @@ from evalkit.runs.folder import RunFolder, open_runs
 from evalkit.runs.results import report_gaps
 from evalkit.runs.samples import Cuts, Item, Judgement, RunView, TaskView, layouts_of, open_view, tiles_of
 from evalkit.runs.store import read_predictions
+from evalkit.scoring import subsets_of
 from evalkit.summary import of_official, outcome_text
 from evalkit.task import Task
 
@@ -210,7 +211,7 @@ def _sample(task: TaskView, item: Item, album: Album, other: tuple[Response, Sam
         "value": score.value,
         "fixed": score.fixed,
         "counted": task.counted(item),
-        "subsets": score.subsets,
+        "subsets": subsets_of(score),
         "sets": list(_sets(task.task, score)),
         "keys": dict(score.keys),
         "group": score.group,

@@ -15,7 +15,7 @@ from evalkit.selection import Job
 from evalkit.task import Task
 
 _MIB = 1 << 20
-_EMPTY = (None, "", {}, [])
+_EMPTY: tuple[object, ...] = (None, "", {}, [])
 
 
 def data_files(task: Task, root: DataRoot) -> dict[str, str]:
