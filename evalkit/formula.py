@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # cards are read by commands that compute nothing, and numpy takes time to import
+    import numpy as np
+    import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+    Array = npt.NDArray[np.float64]
 
 
 def as_printed(value: Any, decimals: int) -> Any:
     """Round as printing does: the exact value of the float counts, so 46.45 (stored as 46.4500...03) gives 46.5."""
+    import numpy as np
+
     if np.ndim(value):
         return np.array([round(one, decimals) for one in value.tolist()])
     return round(float(value), decimals)
@@ -21,6 +24,8 @@ def as_printed(value: Any, decimals: int) -> Any:
 
 def as_numpy(value: Any, decimals: int) -> Any:
     """Round as ``numpy.round`` and pandas do: scale, round half to even, scale back, so 46.45 gives 46.4."""
+    import numpy as np
+
     return np.round(value, decimals)
 
 
@@ -75,6 +80,8 @@ class Formula:
         Raises:
             KeyError: a task has no score.
         """
+        import numpy as np
+
         result: Any
         if self.task is not None:
             result = scores[self.task]

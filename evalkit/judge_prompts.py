@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, MinLen
 
 from evalkit.errors import UsageError
 from evalkit.judging import Ask, Careful, Judge, Read
 from evalkit.plugins import shipped
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _FIELD = re.compile(r"\{(\w+)\}")
 
@@ -69,12 +72,26 @@ def judge_prompt(name: str) -> JudgePrompt:
         UsageError: there is none, or it is invalid.
     """
     import yaml
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     path = shipped("configs") / "judges" / f"{name}.yaml"
     try:
-        return TypeAdapter(JudgePrompt).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _adapter().validate_python(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()))
     except (OSError, ValueError, yaml.YAMLError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error).splitlines()[0]
         raise UsageError(f"judge {name!r}: {path}: {reason}") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[JudgePrompt]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(JudgePrompt)
+
+
+def _loader() -> Any:
+    """Return libyaml's safe loader where PyYAML has it: every task list reads these files."""
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

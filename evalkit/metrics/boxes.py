@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 Box = tuple[float, float, float, float]
 
 # Least IoU of a correct box (Precision@1).
@@ -47,6 +45,8 @@ def _floats(parts: list[str]) -> ParsedBox | None:
 
 def official_box(parsed: ParsedBox | None, width: float, height: float) -> Box:
     """Return the box in pixels: divided by 1000 if the four numbers sum to 4 or more, then scaled (float32)."""
+    import numpy as np  # here: it takes time, and the list of tasks needs no numbers
+
     with np.errstate(all="ignore"):
         box = np.asarray(parsed.values if parsed else (0, 0, 0, 0), dtype=np.float32)
         if box.sum() >= 4:
@@ -76,6 +76,8 @@ def iou(first: Box, second: Box) -> float:
 
     No "+1" on widths; inverted boxes keep their signed area; NaN stays NaN (and never reaches a threshold).
     """
+    import numpy as np
+
     with np.errstate(all="ignore"):
         a, b = (np.asarray(box, dtype=np.float32) for box in (first, second))
         sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), np.float32(0))
