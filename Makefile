@@ -26,7 +26,7 @@ run: env
 	$(BIN)/evalkit check runs/demo --baseline results/demo-baseline
 
 test: env
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: env
 	$(BIN)/ruff check .

@@ -78,8 +78,8 @@ def _problem(media: Media, root: DataRoot, decoders: Decoders) -> str | None:
 
 
 def _count(row: dict[str, Any]) -> str:
-    unverified = " (a number not verified against the official file)" if row["unverified_n"] else ""
-    return of_official(row["n"], row["expected_n"]) + unverified
+    unverified = ", a number that is not verified" if row["unverified_n"] else ""
+    return of_official(row["n"], row["expected_n"]) + " samples" + unverified
 
 
 def check_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -87,9 +87,9 @@ def check_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if row["complete"]:
             state = "complete" if row["n"] == row["expected_n"] else f"complete for the {row['n']} samples it lists"
-            yield f"{row['task']}: {state} ({_count(row)} samples, {row['media']} media)"
+            yield f"{row['task']}: {state} ({_count(row)}, {row['media']} media)"
             continue
-        yield f"{row['task']}: incomplete ({_count(row)} samples)"
+        yield f"{row['task']}: incomplete ({_count(row)})"
         findings = {
             "missing file": row["missing_files"],
             "error": [row["error"]] if row["error"] else [],

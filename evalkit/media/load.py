@@ -93,9 +93,7 @@ def _stored(view: View, root: DataRoot) -> Iterator[Image.Image]:
     with guarded(media):
         path = _path_of(media, root)
     with guarded(media, path):
-        if not path.exists():
-            raise MediaError(media.path, "not in the data root")
-        _refuse_devices(media, path)
+        _refuse_absent(media, path)
         if media.kind in ("video", "frames", "gif"):
             frames = choose_frames(probe_video(path, media), media, view.frames, view.frame_rule)
             yield from read_frames(path, media, frames)
@@ -178,6 +176,7 @@ def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
     media = view.media
     with guarded(media):
         path = _path_of(media, root)
+        _refuse_absent(media, path)
     info = probe_video(path, media)
     frames = choose_frames(info, media, view.frames, view.frame_rule)
     return list(zip_longest(frames, _times(info, frames)))
@@ -186,6 +185,12 @@ def frame_times(view: View, root: DataRoot) -> list[tuple[int, float | None]]:
 def _path_of(media: Media, root: DataRoot) -> Path:
     """Return the file or folder that contains the media."""
     return root.resolve(table_of(media) if media.kind == "row" else media.path)
+
+
+def _refuse_absent(media: Media, path: Path) -> None:
+    if not path.exists():
+        raise MediaError(media.path, "not in the data root")
+    _refuse_devices(media, path)
 
 
 def _refuse_devices(media: Media, path: Path) -> None:
@@ -233,9 +238,7 @@ def load_bytes(view: View, root: DataRoot) -> list[npt.NDArray[np.uint8]]:
     with guarded(media):
         path = _path_of(media, root)
         if media.kind in ("image", "row"):
-            if not path.exists():
-                raise MediaError(media.path, "not in the data root")
-            _refuse_devices(media, path)
+            _refuse_absent(media, path)
             with _open(media, path):
                 stored = path.read_bytes() if media.kind == "image" else _needed(media, path)
             return [np.frombuffer(stored, np.uint8)]
