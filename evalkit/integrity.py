@@ -35,12 +35,14 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
         "absent_media": [],
         "broken_media": {},
         "error": None,
+        "notes": [],
         "get": task.get,
     }
     if task.usable_without(missing, root):
         try:
             samples = list(task.load(root))
             check_labels(task, samples)
+            row["notes"] = list(task.check(samples)) if task.check else []
         except EvalkitError as error:
             row["error"] = str(error)
         else:
@@ -88,6 +90,7 @@ def check_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         if row["complete"]:
             state = "complete" if row["n"] == row["expected_n"] else f"complete for the {row['n']} samples it lists"
             yield f"{row['task']}: {state} ({_count(row)}, {row['media']} media)"
+            yield from (f"  {note}" for note in row["notes"])
             continue
         yield f"{row['task']}: incomplete ({_count(row)})"
         findings = {

@@ -137,12 +137,14 @@ def _score(task: Task, sample: Sample, response: Response, scored: bool, judged:
 
 def _read(task: Task, sample: Sample, answer: str, judged: Judged | None) -> tuple[Score, str]:
     """Return the score of an answer, and why it is unjudged: then a score of 0, which may have a fixed value."""
-    judge, none = task.judge, Score(0.0, None)
+    judge = task.judge
     exchange = judged.exchanges.get(sample.id) if judged else None
     if judge is None or judge.ask(sample, answer) is None or (exchange is None and judge.fallback):
         return task.score(sample, answer), ""
     if exchange is None:
-        return none, "not judged"
+        return Score(0.0, None), "not judged"
+    # A judge that says nothing usable does not change what the answer itself says.
+    none = replace(task.score(sample, answer), value=0.0, answer=None, reason="")
     settled = settle(judge, sample, answer, exchange.replies)
     if settled.attempt is not None:
         return none, f"incomplete judge record: more replies must follow the {len(exchange.replies)} recorded"

@@ -16,6 +16,7 @@ from string import ascii_uppercase
 from evalkit.data.lmu import LmuRow, lmu_rows
 from evalkit.data.readers import unique
 from evalkit.data.root import DataRoot
+from evalkit.errors import UsageError
 from evalkit.judge_prompts import judge_prompt
 from evalkit.metrics.matching import match_option
 from evalkit.metrics.read_back import read_back, seen
@@ -41,6 +42,8 @@ def sample_of(row: LmuRow) -> Sample:
     kind, options = row.among("answer_type", KINDS), {}
     if row.text("question_type") == "multi_choice":
         kind, options = "choice", dict(zip(ascii_uppercase, row.entries("choices"), strict=False))
+        if len(options) < 2:
+            raise UsageError(f"{row.where}: 'choices' must be a list of two or more, not {row.text('choices')!r}")
     gold = row.text("answer_option" if options else "answer")
     rounded = kind == "float" and "precision" in row.data
     decimals, skills = int(row.among("precision", PRECISIONS)[0]) if rounded else EXACT, tuple(row.entries("skills"))

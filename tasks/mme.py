@@ -73,7 +73,7 @@ def score(sample: Sample, answer: str) -> Score:
     if "\r" in text:
         return Score(0.0, None, fixed, "a carriage return, which shifts the lines of the official result file")
     if "\t" in text:
-        return Score(0.0, DROPPED, fixed)
+        return Score(0.0, DROPPED, fixed, "a tab: the official accuracy leaves the answer out")
     label = label_of(text)
     return Score(float(label == gold), label, fixed)
 

@@ -18,7 +18,8 @@ from evalkit.data.lmu import lmu_rows
 from evalkit.data.parquet import read_parquet
 from evalkit.data.readers import Record, unique
 from evalkit.data.root import DataRoot
-from evalkit.media.subtitles import subtitles_at
+from evalkit.errors import UsageError
+from evalkit.media.subtitles import found_subtitles, subtitles_at
 from evalkit.metrics.choice import careful_choice
 from evalkit.metrics.metric import mean
 from evalkit.metrics.read_back import read_back
@@ -42,6 +43,8 @@ def load(root: DataRoot) -> list[Sample]:
     samples = []
     for index, question, row in _rows(root):
         name = row.text("videoID" if "videoID" in row.data else "video")
+        if not name:
+            raise UsageError(f"{row.where}: no name of a video")
         video, lines = f"{FOLDER}/video/{name}.mp4", root.resolve(f"{FOLDER}/subtitle/{name}.srt")
         samples.append(
             Sample(
@@ -69,6 +72,12 @@ def subtitles(sample: Sample, layouts: Sequence[Layout | None]) -> str:
     return subtitles_at(sample.fields["subtitles"], layout.frames, layout.fps) if layout else ""
 
 
+def check(samples: Sequence[Sample]) -> list[str]:
+    """Say how many videos have subtitles: without a file the prompt has none, as officially."""
+    paths = {sample.fields["subtitles"] for sample in samples}
+    return [f"subtitles for {found_subtitles(paths)} of {len(paths)} videos (officially 744 of 900)"]
+
+
 def score(sample: Sample, answer: str) -> Score:
     """Score by the first of A, B, C, D."""
     gold, sent = sample.references[0], read_back(answer)
@@ -89,10 +98,11 @@ def in_mean(line: SampleScore) -> bool:
 
 TASKS = tuple(
     Task(
-        name=name, expected_n=2700, files=(FILE,), instead=(PARQUET,), load=load, score=score, subtitles=shown,
+        name=name, expected_n=2700, files=(FILE,), instead=(PARQUET,), load=load, score=score,
+        subtitles=shown, check=checked,
         metrics=(mean("accuracy", included=in_mean, fixed=mean("accuracy")),),
         defects=("prefixes glued together", "letters inside words", "answers without a letter leave the mean"),
         get="the Hub's lmms-lab/Video-MME in data/LMUData/Video-MME/, its zip files unpacked into video/ and subtitle/",
     )
-    for name, shown in (("videomme_wo_subs", None), ("videomme_w_subs", subtitles))
+    for name, shown, checked in (("videomme_wo_subs", None, None), ("videomme_w_subs", subtitles, check))
 )  # fmt: skip

@@ -55,7 +55,7 @@ def sample_of(row: LmuRow, circular: bool, recast: bool) -> Sample:
     lost = {name: row.lost[name] for name in ascii_uppercase if name in row.lost}
     fields = {"options": options, "letter": letter, "question": seen(row.text("question")), "intended": shown | lost}
     group = rotated(row) if circular else row.data.get("image_path", row.id)
-    golds, ability = tuple(row.entries("answer")) if gold else (), row.data.get("l2-category")
+    golds, ability = tuple(row.entries("answer", strict=False)) if gold else (), row.data.get("l2-category")
     return Sample(
         row.id, question, row.media, golds, group, row.data.get("category"), fields,
         more_subsets=(ABBREVIATIONS.get(ability, ability),) if ability else (),

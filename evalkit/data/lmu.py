@@ -34,7 +34,7 @@ class LmuRow(Record):
         line: as in Record.
         lost: cells that are missing only to pandas: ``None``, ``N/A`` ...
         images: number of images.
-        file: official path of the TSV.
+        place: official path of the TSV, and the index as it is written there.
 
     Attributes:
         id: the index.
@@ -45,21 +45,21 @@ class LmuRow(Record):
     """
 
     def __init__(
-        self, data: dict[str, Any], where: str, line: int, lost: Mapping[str, str], images: int, file: str
+        self, data: dict[str, Any], where: str, line: int, lost: Mapping[str, str], images: int, place: str
     ) -> None:
         super().__init__(data, where, line)
         self.lost = lost
         self.id = self.text("index")
-        self.media = (Media(f"{file}#{self.id}", "row"),) if images == 1 else self._several(images, file)
+        self.media = (Media(place, "row"),) if images == 1 else self._several(images, place)
 
-    def _several(self, images: int, file: str) -> tuple[Media, ...]:
+    def _several(self, images: int, place: str) -> tuple[Media, ...]:
         """Return several images; VLMEvalKit saves them under their own names, so a .png stays lossless."""
         names = self.entries("image_path")
         if len(names) < images:
             raise UsageError(f"{self.where}: {images} images but {len(names)} names in 'image_path'")
         return tuple(
-            Media(f"{file}#{self.id}/{place}", "row", lossless=names[place].lower().endswith(".png"))
-            for place in range(images)
+            Media(f"{place}/{number}", "row", lossless=names[number].lower().endswith(".png"))
+            for number in range(images)
         )
 
     def among(self, key: str, allowed: Collection[str]) -> str:
@@ -73,13 +73,23 @@ class LmuRow(Record):
             raise UsageError(f"{self.where}: {key!r} must be one of {', '.join(allowed)}, not {text!r}")
         return text
 
-    def entries(self, key: str) -> list[str]:
+    def entries(self, key: str, strict: bool = True) -> list[str]:
         """Return the items of a cell that holds a Python list, as texts; any other text is the only item.
 
+        Args:
+            key: the column.
+            strict: whether a text that begins and ends like a list must be one.
+
         Raises:
-            UsageError: the cell is missing, or begins and ends like a list but is none.
+            UsageError: the cell is missing, or is no list although it must be.
         """
-        return _entries(self.text(key), f"{self.where}: {key!r}")
+        text = self.text(key)
+        try:
+            return _entries(text, f"{self.where}: {key!r}")
+        except UsageError:
+            if strict:
+                raise
+            return [text]
 
 
 def lmu_rows(root: DataRoot, file: str) -> list[LmuRow]:
@@ -105,7 +115,10 @@ def lmu_rows(root: DataRoot, file: str) -> list[LmuRow]:
             present = {str(key): str(value) for key, value in shown.items() if value == value}  # NaN is a missing cell
             lost = {str(key): text for key, text in cells.items() if key not in present and text and text == text}
             number = images[line] if images else 1
-            rows.append(LmuRow(present, f"{path}: row {line + 1}", line, lost, number, file))
+            place = f"{file}#{cells.get('index')}"  # "007" in the file is 7 to pandas
+            rows.append(LmuRow(present, f"{path}: row {line + 1}", line, lost, number, place))
+    if not rows:
+        raise UsageError(f"{path}: no row" + (" with an image" if stored else ""))
     return rows
 
 
@@ -128,11 +141,10 @@ def _read(path: Path, file: str) -> tuple[pd.DataFrame, dict[int, int] | None]:
         for line, index, cell in zip(chunk.index, chunk.get("index", chunk.index), chunk["image"], strict=True):
             if not isinstance(cell, str) or cell in MISSING:
                 continue
-            counts[line] = 1
-            if len(cell) <= _REFERENCE_LENGTH:
-                references[line] = cell
-            else:
-                counts[line] = known[str(index)] = len(_entries(cell, f"{path}: row {line + 1}: 'image'"))
+            if cell != "[]" and len(cell) <= _REFERENCE_LENGTH:
+                counts[line], references[line] = 1, cell
+            elif number := len(_entries(cell, f"{path}: row {line + 1}: 'image'")):
+                counts[line] = known[str(index)] = number
     # A reference to a row without an image is left to the image's reader, which says so.
     return pd.concat(tables), counts and counts | {line: known.get(target, 1) for line, target in references.items()}
 

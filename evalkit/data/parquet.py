@@ -31,14 +31,28 @@ def read_parquet(path: Path, shown: str, columns: Sequence[str], images: Sequenc
     try:
         with pq.ParquetFile(path) as file:
             _check_schema(path, file.schema_arrow, columns, images)
-            # A cell without an image is null as a whole, which its path alone tells.
+            # A cell without an image is null as a whole, which its path tells without reading the bytes, or it has
+            # neither path nor bytes.
             table = file.read(columns=[*columns, *(f"{name}.path" for name in images)])
+            present = {name: _present(file, name, table[name]) for name in images}
         cells: dict[str, list[Any]] = {name: table[name].to_pylist() for name in columns}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a readable Parquet file: {first_line(error)}") from error
-    cells |= {name: table[name].is_valid().to_pylist() for name in images}
+    cells |= present
     for line in range(table.num_rows):
         yield Record({name: values[line] for name, values in cells.items()}, f"{path}: row {line}", line)
+
+
+def _present(file: Any, name: str, cells: Any) -> list[bool]:
+    """Return whether each cell of a column holds an image."""
+    import pyarrow.compute as pc
+
+    valid: list[bool] = cells.is_valid().to_pylist()
+    named = pc.struct_field(cells, "path").is_valid().to_pylist()
+    if valid == named:
+        return valid
+    stored = pc.struct_field(file.read(columns=[f"{name}.bytes"])[name], "bytes").is_valid().to_pylist()
+    return [one and other for one, other in zip(valid, stored, strict=True)]
 
 
 def _check_schema(path: Path, schema: Any, columns: Sequence[str], images: Sequence[str]) -> None:

@@ -115,6 +115,9 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     jobs = build_jobs(selection, root, options.limit, tile_size, source.refuses, with_images)
     if ranks.rank == 0:
         say_skipped(selection)
+        for job in jobs:
+            for note in job.task.check(job.samples) if job.task.check else ():
+                say(f"{job.task.name}: {note}")
         if not lock.claim():
             say(f"note: {options.out} is on a file system without locks: a second job there would go undetected")
     model = source.open(LocalRank(ranks.local_rank, ranks.local_world))

@@ -19,7 +19,7 @@ _LOCK = threading.Lock()  # else all threads of a loader would read the same lar
 
 def table_of(media: Media) -> str:
     """Return the official path of the table that contains a ``row``."""
-    return media.path.rpartition("#")[0]
+    return media.path.partition("#")[0]
 
 
 def row_image(media: Media, path: Path) -> bytes | None:
@@ -44,13 +44,14 @@ def has_images(path: Path) -> bool:
     if path.suffix == ".parquet":
         return True
     with path.open("rb") as file:
-        return b"image" in file.readline().rstrip(b"\r\n").replace(b'"', b"").split(b"\t")
+        head = file.readline().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").replace(b'"', b"")
+    return b"image" in head.split(b"\t")
 
 
 def cell_of(media: Media, path: Path) -> str | None:
     """Return the base64 image of a TSV's row; None if it has none (errors as in ``row_image``)."""
     images, _ = _tsv(path)
-    index = media.path.rpartition("#")[2]
+    index = media.path.partition("#")[2]
     part = None
     if index not in images and "/" in index:
         index, _, part = index.rpartition("/")
@@ -72,7 +73,7 @@ def _referred(images: Mapping[str, str], index: str, media: Media) -> str | None
 
 def first_row(media: Media, path: Path) -> str:
     """Return the first row of a TSV with the same image as a row: MMBench's rotations repeat it in many rows."""
-    index = media.path.rpartition("#")[2]
+    index = media.path.partition("#")[2]
     if path.suffix == ".parquet":
         return index
     return _tsv(path)[1].get(cell_of(media, path) or "", index)
@@ -110,7 +111,7 @@ def _tsv_images(path: str, mtime_ns: int, size: int) -> tuple[Mapping[str, str],
 
 
 def _parquet_image(media: Media, path: Path) -> bytes | None:
-    row, _, column = media.path.rpartition("#")[2].partition("/")
+    row, _, column = media.path.partition("#")[2].partition("/")
     stat = path.stat()
     with _LOCK:
         images = _parquet_images(str(path), column, stat.st_mtime_ns, stat.st_size)

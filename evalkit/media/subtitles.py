@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def subtitles_at(path: Path, frames: tuple[int, ...], fps: float) -> str:
         raise UsageError(f"{path}: not a file with subtitles")
     stat = path.stat()
     return _shown(path, stat.st_mtime_ns, stat.st_size, frames, fps)
+
+
+def found_subtitles(paths: Iterable[Path]) -> int:
+    """Return how many of these files are there.
+
+    Raises:
+        UsageError: as ``subtitles_at``.
+    """
+    present = [path for path in paths if path.exists()]
+    for path in present:
+        _entries(path)
+    return len(present)
 
 
 # The questions on a video follow each other.

@@ -289,8 +289,11 @@ def per(name: str, key: str, part: Metric, *, maximum: float, decimals: int = 2)
         }
 
     def value(sums: Sums) -> Any:
+        import numpy as np
+
         names = dict.fromkeys(column.split(_PART, 1)[0] for column in sums)
-        return sum(part.value(sums.part(one)) for one in names)
+        # A part of which nothing counts (all answers of an MME task hold a tab) is worth 0, not the whole undefined.
+        return sum(np.nan_to_num(part.value(sums.part(one)), nan=0.0) for one in names)
 
     return Metric(
         name=name, counts=counts, value=value, maximum=maximum, decimals=decimals, together=part.together,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evalkit.errors import UsageError
@@ -68,23 +68,26 @@ def write_exchanges(folder: Path, judged: Judged) -> None:
     write_atomically(folder / RECORD, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def read_judged(path: Path, answers: Mapping[str, str], name: str | None) -> Judged:
+def read_judged(path: Path, ids: Iterable[str], answers: Mapping[str, str], name: str | None) -> Judged:
     """Return an external judge record.
 
     Args:
         path: JSONL with ``id`` and ``replies``; ``model`` and ``response`` are read if present.
-        answers: the answers that are scored, by id.
+        ids: the task's sample ids.
+        answers: the answers that are scored, by id; judgements of others are not read.
         name: the judge's name; None takes the record's.
 
     Raises:
         UsageError: a line that is not such an object, a duplicate or unknown id, several judges, or a judged answer
             that is not the scored one.
     """
-    lines = read_predictions(path, answers, foreign=True)
+    lines = read_predictions(path, ids, foreign=True)
     exchanges = {}
     for number, (key, line) in enumerate(lines.items(), start=1):
         if "replies" not in line.extra:
             raise UsageError(f"{path}:{number}: no key 'replies': not a judge's record")
+        if key not in answers:
+            continue
         if line.response and line.response != answers[key]:
             raise UsageError(f"{path}: id {key!r}: the judged 'response' is not the answer that is scored")
         model = line.extra.get("model")

@@ -12,7 +12,7 @@ from evalkit.console import listed, say
 from evalkit.data.root import DataRoot, file_sha256
 from evalkit.errors import IncompleteError, UsageError
 from evalkit.judging import Judged
-from evalkit.records import Response
+from evalkit.records import Response, Sample
 from evalkit.redact import redact
 from evalkit.runs.judged import judge_folder, judged_of, read_judged, write_exchanges
 from evalkit.runs.record import RunRecord, has_record, read_run
@@ -173,7 +173,7 @@ def score_foreign(given: Foreign) -> Scored:
         raise IncompleteError(f"{given.predictions}: {gap}: {listed(missing)}; --allow-missing scores them 0")
     if missing:
         say(f"{gap} and score 0: {listed(missing)}")
-    answered = Answered(task, samples, responses, _judged(given, task, responses))
+    answered = Answered(task, samples, responses, _judged(given, task, samples, responses))
     if out is None:
         scores = {task.name: score_task(task, samples, responses, answered.judged).summary}
     else:
@@ -187,13 +187,13 @@ def score_foreign(given: Foreign) -> Scored:
     return Scored(scores, selection.card, out, code)
 
 
-def _judged(given: Foreign, task: Task, responses: Mapping[str, Response]) -> Judged | None:
+def _judged(given: Foreign, task: Task, samples: Sequence[Sample], responses: Mapping[str, Response]) -> Judged | None:
     if given.judged is None:
         return None
     if task.judge is None:
         raise UsageError(f"task {task.name!r} is not judged: --judged does not apply")
     answers = {key: response.response for key, response in responses.items()}
-    return read_judged(given.judged, answers, given.judge)
+    return read_judged(given.judged, (sample.id for sample in samples), answers, given.judge)
 
 
 def _record(given: Foreign, out: Path, task: Task, root: DataRoot) -> None:

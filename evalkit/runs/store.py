@@ -35,14 +35,14 @@ def _parse_response(text: str, where: str, foreign: bool = False) -> Response:
         raise UsageError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise UsageError(f"{where}: must be an object with 'id' and 'response'")
+    if not storable(json.dumps(record, ensure_ascii=False)):
+        raise UsageError(f"{where}: contains an unpaired surrogate (not valid text)")
     if "replies" in record:  # a judge's record need not say which answer was judged
         _check_replies(record["replies"], where)
         record = {"response": ""} | record
     for key in ("id", "response"):
         if not isinstance(record.get(key), str):
             raise UsageError(f'{where}: {key!r} must be a string, as in {{"id": "49153", "response": "text"}}')
-    if not storable(record["id"] + record["response"]):
-        raise UsageError(f"{where}: contains an unpaired surrogate (not valid text)")
     extra = {key: value for key, value in record.items() if key not in Response.__dataclass_fields__}
     if foreign:
         return Response(record["id"], record["response"], extra=extra)

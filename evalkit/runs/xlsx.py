@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from evalkit.errors import UsageError
 from evalkit.records import Response
@@ -21,12 +20,12 @@ def read_xlsx(path: Path) -> Iterator[tuple[str, Response]]:
         UsageError: not an xlsx, without these columns, or a row without an index.
     """
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         sheet = load_workbook(path, read_only=True).worksheets[0]
+        sheet.reset_dimensions()  # some writers record none, or wrong ones
         rows = list(sheet.iter_rows(values_only=True))
-    except (BadZipFile, InvalidFileException, KeyError, OSError, ValueError, IndexError) as error:
+    except Exception as error:  # a damaged workbook fails with nearly every class: zip, XML, openpyxl's own
         reason = getattr(error, "strerror", None) or "not an Excel workbook"
         raise UsageError(f"{path}: cannot be read ({reason})") from error
     head = list(rows[0]) if rows else []
@@ -37,6 +36,7 @@ def read_xlsx(path: Path) -> Iterator[tuple[str, Response]]:
     for number, cells in enumerate(rows[1:], start=2):
         if all(cell is None for cell in cells):
             continue
+        cells = (*cells, *[None] * (len(head) - len(cells)))
         where = f"{path}: row {number}"
         if cells[index] is None:
             raise UsageError(f"{where}: no index")
