@@ -165,7 +165,7 @@ def test_the_made_up_judge_has_a_reply_for_every_answer(root: Path, tmp_path: Pa
         write_jsonl(tmp_path / "answers" / name / "predictions.jsonl", lines)
     run = tmp_path / "run"
     arguments = ["--tasks", ",".join(JUDGED), "--data-root", str(root), "--out", str(run)]
-    assert main(["run", "--model", f"replay:{tmp_path / 'answers'}", *arguments]) == 3, "not judged yet"
+    assert main(["run", "--model", f"replay:{tmp_path / 'answers'}", *arguments]) == 0, "the judge comes next"
     assert main(["judge", str(run), "--judge", f"replay:{root / JUDGES}"]) == 0
     for name, found in json.loads((run / "scores.json").read_text(encoding="utf-8")).items():
         assert found["score"] > 0 and found["judge"]["name"] == JUDGE, name

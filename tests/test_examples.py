@@ -92,7 +92,7 @@ def test_a_judged_task(evalkit: Evalkit, root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     given = [*PLUGINS, "--data-root", root, "--tasks", "captions_test", "--out", run]
     code, _, said = evalkit("run", *given, *MODEL, "constant:a red square")
-    assert code == 3 and "1 unjudged" in said
+    assert code == 0 and "answers are not judged yet" in said
     assert scores(run, "captions_test")["score"] == 50, "an exact answer needs no judge"
     record = write_jsonl(tmp_path / "J.jsonl", [{"id": "1", "replies": ["quite well", "3"]}])
     code, _, said = evalkit("judge", run, "--judge", f"replay:{record}", "--judge-name", "gpt-4-0613")
