@@ -267,6 +267,18 @@ def _combined(name: str, parts: Sequence[Metric], divisor: int, decimals: int) -
     )  # fmt: skip
 
 
+def _of_part(part: Metric, sums: Sums) -> Any:
+    """Return the metric of one part: 0 if it is undefined for all its lines (all answers of an MME task hold a tab).
+
+    In a resample without lines of the part it is undefined, NaN, as any metric is.
+    """
+    import numpy as np
+
+    of_all = part.of(Sums({key: np.float64(one) for key, one in sums.whole.items()}, sums.whole))
+    value = part.value(sums)
+    return np.nan_to_num(value, nan=0.0) if np.isnan(of_all) else value
+
+
 def per(name: str, key: str, part: Metric, *, maximum: float, decimals: int = 2) -> Metric:
     """Return the sum of a metric over the parts of a benchmark (MME's 14 tasks).
 
@@ -289,11 +301,8 @@ def per(name: str, key: str, part: Metric, *, maximum: float, decimals: int = 2)
         }
 
     def value(sums: Sums) -> Any:
-        import numpy as np
-
         names = dict.fromkeys(column.split(_PART, 1)[0] for column in sums)
-        # A part of which nothing counts (all answers of an MME task hold a tab) is worth 0, not the whole undefined.
-        return sum(np.nan_to_num(part.value(sums.part(one)), nan=0.0) for one in names)
+        return sum(_of_part(part, sums.part(one)) for one in names)
 
     return Metric(
         name=name, counts=counts, value=value, maximum=maximum, decimals=decimals, together=part.together,
