@@ -42,7 +42,7 @@ def _check(task: Task, root: DataRoot) -> dict[str, Any]:
         try:
             samples = list(task.load(root))
             check_labels(task, samples)
-            row["notes"] = list(task.check(samples)) if task.check else []
+            row["notes"] = list(task.check(samples, True)) if task.check else []
         except EvalkitError as error:
             row["error"] = str(error)
         else:

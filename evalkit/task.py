@@ -38,8 +38,8 @@ class Task:
         recipe: used when the card has none for this task.
         subtitles: returns what a recipe's ``{subtitles}`` stands for, from a sample and the layout of each of its media
             (None if absent): it depends on the frames that are shown.
-        check: returns what ``data check`` and ``run`` say of files that the samples need besides media (subtitles);
-            raises UsageError if one is broken.
+        check: returns what ``data check`` and ``run`` say of files that the samples need besides media (subtitles). Its
+            second argument says whether to read them too, which ``data check`` wants: then UsageError if one is broken.
         hub: the same samples on the Hub.
         submit: writes the file that the benchmark's server accepts, from the raw responses by id.
         get: how a user gets the data, one line.
@@ -66,7 +66,7 @@ class Task:
     defects: tuple[str, ...] = field(default=())
     recipe: Recipe | None = None
     subtitles: Callable[[Sample, Sequence[Layout | None]], str] | None = None
-    check: Callable[[Sequence[Sample]], Iterable[str]] | None = None
+    check: Callable[[Sequence[Sample], bool], Iterable[str]] | None = None
     hub: HubSource | None = None
     submit: Callable[[DataRoot, Mapping[str, str], Path], None] | None = None
     get: str = ""

@@ -39,7 +39,7 @@ DIMENSIONS = {
 }
 PROMPT = judge_prompt("mmbench_video")
 
-# An integer literal of Python; int() would also read "03" and the digits of other scripts. Below 0 counts as none.
+# A non-negative integer literal of Python: int() would also accept "03" and other scripts' digits.
 _INTEGER = re.compile(r"[ \t\f\r\n]*(\+?(?:0(?:_?0)*|[1-9](?:_?[0-9]){0,14}))[ \t\f\r\n]*")
 _RATING = re.compile(r"(?<![\w.-])([0-3])(?:\.0+)?(?![\w]|[.,]\d)")
 

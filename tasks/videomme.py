@@ -72,10 +72,10 @@ def subtitles(sample: Sample, layouts: Sequence[Layout | None]) -> str:
     return subtitles_at(sample.fields["subtitles"], layout.frames, layout.fps) if layout else ""
 
 
-def check(samples: Sequence[Sample]) -> list[str]:
+def check(samples: Sequence[Sample], read: bool) -> list[str]:
     """Say how many videos have subtitles: without a file the prompt has none, as officially."""
     paths = {sample.fields["subtitles"] for sample in samples}
-    return [f"subtitles for {found_subtitles(paths)} of {len(paths)} videos (officially 744 of 900)"]
+    return [f"subtitles for {found_subtitles(paths, read)} of {len(paths)} videos (officially 744 of 900)"]
 
 
 def score(sample: Sample, answer: str) -> Score:

@@ -47,9 +47,10 @@ def red_of(path: str, root: DataRoot) -> int:
 
 
 def test_each_image_of_a_cell_that_lists_several(root: DataRoot) -> None:
-    cells = [str([base64.b64encode(png(colour)).decode() for colour in (10, 20)]), base64.b64encode(png(30)).decode()]
+    cells = [str([base64.b64encode(png(colour)).decode() for colour in colours]) for colours in ((10, 20), (40,))]
+    cells.insert(1, base64.b64encode(png(30)).decode())
     (root.base / "m.tsv").write_text("index\timage\n" + "\n".join(f"{i}\t{cell}" for i, cell in enumerate(cells)))
-    assert [red_of(f"data/m.tsv#{path}", root) for path in ("0/0", "0/1", "1")] == [10, 20, 30]
+    assert [red_of(f"data/m.tsv#{path}", root) for path in ("0/0", "0/1", "1", "2")] == [10, 20, 30, 40]
     with pytest.raises(MediaError):
         load(view("data/m.tsv#0/2"), root)
     assert canonical(view("data/m.tsv#0/1"), root) == view("data/m.tsv#0/1")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.data.readers import Record, tsv_chunks
+from evalkit.data.readers import REFERENCE_LENGTH, Record, tsv_chunks
 from evalkit.data.root import DataRoot
 from evalkit.errors import UsageError
 from evalkit.metrics.read_back import MISSING
@@ -20,9 +20,6 @@ from evalkit.records import Media
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# A longer cell of the image column is an image, a shorter one the index of the row that has it.
-_REFERENCE_LENGTH = 64
 
 
 class LmuRow(Record):
@@ -141,7 +138,7 @@ def _read(path: Path, file: str) -> tuple[pd.DataFrame, dict[int, int] | None]:
         for line, index, cell in zip(chunk.index, chunk.get("index", chunk.index), chunk["image"], strict=True):
             if not isinstance(cell, str) or cell in MISSING:
                 continue
-            if cell != "[]" and len(cell) <= _REFERENCE_LENGTH:
+            if cell != "[]" and len(cell) <= REFERENCE_LENGTH:
                 counts[line], references[line] = 1, cell
             elif number := len(_entries(cell, f"{path}: row {line + 1}: 'image'")):
                 counts[line] = known[str(index)] = number

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# A longer cell of a TSV's image column is an image, a shorter one the index of the row that has it.
+REFERENCE_LENGTH = 64
+
+
 class Record:
     """One JSON object and its location, with typed access to its keys.
 

@@ -116,7 +116,7 @@ def _prepare(options: RunOptions, ranks: Ranks, lock: RunLock) -> _Prepared:
     if ranks.rank == 0:
         say_skipped(selection)
         for job in jobs:
-            for note in job.task.check(job.samples) if job.task.check else ():
+            for note in job.task.check(job.samples, False) if job.task.check else ():
                 say(f"{job.task.name}: {note}")
         if not lock.claim():
             say(f"note: {options.out} is on a file system without locks: a second job there would go undetected")

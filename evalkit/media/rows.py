@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from evalkit.data.readers import REFERENCE_LENGTH
 from evalkit.errors import MediaError
 from evalkit.records import Media
 
-# A longer cell of a TSV's image column is an image, a shorter one the index of the row that has it.
-_REFERENCE_LENGTH = 64
 _LOCK = threading.Lock()  # else all threads of a loader would read the same large file at once
 
 
@@ -40,7 +39,7 @@ def row_image(media: Media, path: Path) -> bytes | None:
 
 
 def has_images(path: Path) -> bool:
-    """Return whether a table has a column of images; True for a table that cannot be read as text."""
+    """Return whether a table has images: a Parquet file, or a TSV with that column."""
     if path.suffix == ".parquet":
         return True
     with path.open("rb") as file:
@@ -56,17 +55,17 @@ def cell_of(media: Media, path: Path) -> str | None:
     if index not in images and "/" in index:
         index, _, part = index.rpartition("/")
     cell = _referred(images, index, media)
-    if part is None or not cell:
+    if not cell or (part is None and not cell.startswith("[")):
         return cell
-    return str(ast.literal_eval(cell)[int(part)])
+    return str(ast.literal_eval(cell)[int(part or 0)])  # a cell may also list a single image
 
 
 def _referred(images: Mapping[str, str], index: str, media: Media) -> str | None:
     """Return the image cell of a row, or of the row that it refers to."""
     cell = images.get(index)
-    if cell and len(cell) <= _REFERENCE_LENGTH:
+    if cell and len(cell) <= REFERENCE_LENGTH:
         target, cell = cell, images.get(cell)
-        if cell and len(cell) <= _REFERENCE_LENGTH:
+        if cell and len(cell) <= REFERENCE_LENGTH:
             raise MediaError(media.path, f"row {index} refers to the image of row {target}, which has none itself")
     return cell or None
 

@@ -36,14 +36,18 @@ def subtitles_at(path: Path, frames: tuple[int, ...], fps: float) -> str:
     return _shown(path, stat.st_mtime_ns, stat.st_size, frames, fps)
 
 
-def found_subtitles(paths: Iterable[Path]) -> int:
+def found_subtitles(paths: Iterable[Path], read: bool) -> int:
     """Return how many of these files are there.
 
+    Args:
+        paths: the files.
+        read: whether each is read as well.
+
     Raises:
-        UsageError: as ``subtitles_at``.
+        UsageError: one that is read is no SubRip file.
     """
     present = [path for path in paths if path.exists()]
-    for path in present:
+    for path in present if read else ():
         _entries(path)
     return len(present)
 
