@@ -182,3 +182,11 @@ def test_media_paths_keep_their_table(root: DataRoot) -> None:
     write(root, f"7\twhich?\tred\tblue\tA\t{IMAGE}")
     (row,) = lmu_rows(root, FILE)
     assert row.media == (Media(f"{FILE}#7", "row"),)
+
+
+def test_a_wrong_dimension_of_an_xlsx_hides_nothing(tmp_path: Path) -> None:
+    whole = workbook(tmp_path / "a.xlsx", streamed=False)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b'ref="A1:B3"', b'ref="A1"'))
+    assert list(read_predictions(tmp_path / "b.xlsx", foreign=True)) == ["1", "2"]

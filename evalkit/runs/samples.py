@@ -147,7 +147,7 @@ def _replies(judge: Judge, sample: Sample, answer: str, replies: Sequence[str | 
             fate = "unused"
         elif failed(judge, text):
             fate = "failed"
-        elif settle(judge, sample, answer, replies[: number + 1]).score is not None:
+        elif (score := settle(judge, sample, answer, replies[: number + 1]).score) and score.answer is not None:
             fate = "counts"
         elif attempt >= len(judge.temperatures) - judge.unread:
             fate = "unread"
